@@ -1,0 +1,60 @@
+# Every target does its own set-up; nothing but Python >= 3.11, a C compiler and Go (or pip) is expected.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ROOMS := core operator webhooks shim e2e bench tests
+NODES ?= 1000
+KEEP ?=
+
+export PYTHONHASHSEED := 0
+
+.PHONY: help setup controlplane fmt lint types test unit shim e2e demo clean
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.ready ## Virtual environment with the pinned dependencies
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@echo "setup: installing the pinned dependencies into $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "setup: expected Python 3.11 or newer, found " + sys.version.split()[0] + "; set PYTHON=/path/to/python3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+controlplane: setup ## Build etcd and Kubernetes once into the cache (about ten minutes cold)
+	@$(BIN)/python -m vgpu_e2e.build
+
+fmt: setup ## Format and fix what can be fixed
+	@$(BIN)/ruff format $(wildcard $(ROOMS)) && $(BIN)/ruff check --fix $(wildcard $(ROOMS))
+
+lint: setup ## Style and the walls between the rooms
+	@$(BIN)/ruff format --check $(wildcard $(ROOMS))
+	@$(BIN)/ruff check $(wildcard $(ROOMS))
+	@$(BIN)/lint-imports
+
+types: setup ## Strict types, tests included
+	@$(BIN)/mypy $(wildcard $(ROOMS))
+
+unit: setup ## Unit and property tests: no cluster, no GPU, seconds
+	@$(BIN)/python -m pytest tests -n 2
+
+shim: setup ## Build the shim and the simulated driver, run their tests
+	@$(MAKE) --no-print-directory -C shim test PYTHON=$(abspath $(BIN)/python)
+
+e2e: controlplane ## End-to-end cases on a real control plane
+	@$(BIN)/python -m pytest e2e
+
+test: lint types unit e2e ## Everything CI runs
+
+demo: controlplane ## The platform on a real control plane; KEEP=1 leaves it running
+	@$(BIN)/python -m vgpu_e2e.demo $(if $(KEEP),--keep)
+
+bench-scheduling: controlplane ## Pods bound per second and Filter latency; NODES=1000
+	@$(BIN)/python -m scheduling --nodes $(NODES)
+
+clean: ## Remove build outputs and the virtual environment, not the cache
+	@rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,251 @@
+"""The nouns every room shares: frozen values in base units.
+
+Memory is an integer of bytes, compute an integer percentage of one GPU, time seconds since the epoch.
+Amounts are per GPU unless a name says ``total``. No behaviour lives here beyond plain arithmetic.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+MIB = 1024**2
+GIB = 1024**3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amounts:
+    """An amount of GPU: memory in bytes and compute in percent of one GPU."""
+
+    memory_bytes: int
+    compute_percent: int
+
+    def __add__(self, other: "Amounts") -> "Amounts":
+        return Amounts(
+            memory_bytes=self.memory_bytes + other.memory_bytes,
+            compute_percent=self.compute_percent + other.compute_percent,
+        )
+
+    def __sub__(self, other: "Amounts") -> "Amounts":
+        return Amounts(
+            memory_bytes=self.memory_bytes - other.memory_bytes,
+            compute_percent=self.compute_percent - other.compute_percent,
+        )
+
+    def times(self, count: int) -> "Amounts":
+        """The amount on ``count`` GPUs together."""
+        return Amounts(memory_bytes=self.memory_bytes * count, compute_percent=self.compute_percent * count)
+
+    def covers(self, other: "Amounts") -> bool:
+        """True when ``other`` fits into this amount in both dimensions."""
+        return self.memory_bytes >= other.memory_bytes and self.compute_percent >= other.compute_percent
+
+    def at_least(self, other: "Amounts") -> "Amounts":
+        """The larger of both in each dimension."""
+        return Amounts(
+            memory_bytes=max(self.memory_bytes, other.memory_bytes),
+            compute_percent=max(self.compute_percent, other.compute_percent),
+        )
+
+    def at_most(self, other: "Amounts") -> "Amounts":
+        """The smaller of both in each dimension."""
+        return Amounts(
+            memory_bytes=min(self.memory_bytes, other.memory_bytes),
+            compute_percent=min(self.compute_percent, other.compute_percent),
+        )
+
+
+NOTHING = Amounts(memory_bytes=0, compute_percent=0)
+
+
+class Strategy(Enum):
+    """How a pool chooses among the places where a slice fits."""
+
+    LEAST_FRAGMENTATION = "LeastFragmentation"
+    BIN_PACK = "BinPack"
+    SPREAD = "Spread"
+
+
+class ElasticityMode(Enum):
+    """Whether the outer loop may resize the slices of a pool."""
+
+    AUTO = "Auto"
+    FIXED = "Fixed"
+
+
+class AllocationMode(Enum):
+    """Whether each pod of a claim gets a slice of its own or all live in one."""
+
+    PER_POD = "PerPod"
+    SHARED = "Shared"
+
+
+class EnforcementState(Enum):
+    """What a node says about one slice's limits."""
+
+    APPLIED = "Applied"
+    SHRINKING = "Shrinking"
+    REFUSED = "Refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """One GPU as its node's agent reports it."""
+
+    uuid: str
+    index: int
+    model: str
+    memory_bytes: int
+    vendor: str = "nvidia"
+    numa_node: int | None = None
+    healthy: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimRef:
+    """Which claim a slice belongs to."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodRef:
+    """A pod that lives in a slice; its namespace is the claim's."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """One entry of the ledger: who holds what on which devices of a node.
+
+    ``allocated`` is what the node shall enforce, per GPU. ``held_memory_bytes`` is the most memory that may
+    still be in force on a GPU until the node has confirmed ``revision``: a shrink frees nothing before that.
+    ``wanted`` is a growth the loop wishes and the active extender grants, where quota and device permit.
+    """
+
+    id: str
+    pool_name: str
+    claim: ClaimRef
+    pods: tuple[PodRef, ...]
+    device_uuids: tuple[str, ...]
+    requests: Amounts
+    allocated: Amounts
+    limits: Amounts
+    held_memory_bytes: int
+    revision: int
+    priority: int = 0
+    wanted: Amounts | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enforced:
+    """What a node confirms about one slice, per GPU, as of the ledger revision it has applied."""
+
+    memory_bytes: int
+    compute_percent: int
+    revision: int
+    state: EnforcementState = EnforcementState.APPLIED
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A node with GPUs: the ledger (revision, cordons, slices) and the facts its agent reports.
+
+    ``labels`` are the Kubernetes Node's, kept equal by the agent. ``heartbeat_at`` is None until the first.
+    """
+
+    name: str
+    labels: Mapping[str, str]
+    revision: int = 0
+    cordoned_devices: frozenset[str] = frozenset()
+    slices: Mapping[str, Slice] = field(default_factory=dict)
+    devices: tuple[Device, ...] = ()
+    enforced: Mapping[str, Enforced] = field(default_factory=dict)
+    heartbeat_at: float | None = None
+
+
+class Operator(Enum):
+    """How a selector's expression compares a label with its values."""
+
+    IN = "In"
+    NOT_IN = "NotIn"
+    EXISTS = "Exists"
+    DOES_NOT_EXIST = "DoesNotExist"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expression:
+    """One line of a selector's matchExpressions."""
+
+    key: str
+    operator: Operator
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selector:
+    """A Kubernetes label selector; empty selects everything."""
+
+    match_labels: Mapping[str, str] = field(default_factory=dict)
+    expressions: tuple[Expression, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """What one namespace may hold of a pool, as totals over its slices.
+
+    ``borrowing_limit`` is how much unused nominal of others it may take on top; None means without limit.
+    """
+
+    nominal: Amounts
+    borrowing_limit: Amounts | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """A set of devices with one policy.
+
+    ``quotas`` None means no bound; a namespace that is absent from it gets nothing.
+    """
+
+    name: str
+    node_selector: Selector
+    device_models: tuple[str, ...] = ()
+    memory_overcommit_percent: int = 100
+    compute_overcommit_percent: int = 100
+    reserved_memory_bytes: int = 0
+    strategy: Strategy = Strategy.LEAST_FRAGMENTATION
+    elasticity: ElasticityMode = ElasticityMode.AUTO
+    quotas: Mapping[str, Quota] | None = None
+    is_default: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What a team asks for: per GPU between ``requests`` and ``limits``, on ``device_count`` GPUs."""
+
+    ref: ClaimRef
+    pool_name: str | None
+    requests: Amounts
+    limits: Amounts
+    device_count: int = 1
+    mode: AllocationMode = AllocationMode.PER_POD
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What one pod asks of placement. ``slice_id`` is the pod's UID, or the claim's when Shared."""
+
+    slice_id: str
+    pool_name: str
+    claim: ClaimRef
+    pod: PodRef
+    device_count: int
+    requests: Amounts
+    limits: Amounts
+    priority: int = 0
