@@ -1,0 +1,98 @@
+"""Plays the node agents of hand-made nodes: what the ledger allocates is reported as applied.
+
+Devices are published at creation (see `gpunodes`); no limit is enforced on anything here.
+"""
+
+import asyncio
+import datetime
+from typing import Self
+
+from vgpu_e2e import gpunodes, rest
+from vgpu_e2e.rest import Object
+
+HEARTBEAT_SECONDS = 60.0
+
+
+class AgentMirror:
+    """Copies `spec.slices` of every VGPUNode to `status.slices`, from `async with` on until its end.
+
+    A held slice keeps what was last reported of it, as one does whose memory is not yet free.
+    """
+
+    def __init__(self, api: rest.API, *, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> None:
+        self._api = api
+        self._heartbeat_seconds = heartbeat_seconds
+        self._latest: dict[str, Object] = {}
+        self._held: set[str] = set()
+        self._turns = asyncio.Semaphore(gpunodes.PARALLEL)
+        self._dirty: asyncio.Queue[str] = asyncio.Queue()
+
+    async def __aenter__(self) -> Self:
+        workers = [asyncio.create_task(self._work()) for _ in range(gpunodes.PARALLEL)]
+        self._tasks = [asyncio.create_task(self._watch()), asyncio.create_task(self._beat()), *workers]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def hold(self, slice_id: str) -> None:
+        """Report nothing new about a slice until it is let go."""
+        self._held.add(slice_id)
+
+    def let_go(self, slice_id: str) -> None:
+        """Report about a slice again, at once."""
+        self._held.discard(slice_id)
+        for name in self._latest:
+            self._dirty.put_nowait(name)
+
+    async def _watch(self) -> None:
+        async for kind, node in self._api.watch(gpunodes.VGPU_NODES):
+            name = node["metadata"]["name"]
+            if kind == "DELETED":
+                self._latest.pop(name, None)
+            else:
+                self._latest[name] = node
+                self._dirty.put_nowait(name)
+
+    async def _work(self) -> None:
+        while True:
+            name = await self._dirty.get()
+            if node := self._latest.get(name):
+                await self._report(name, changed_slices(node, held=self._held))
+
+    async def _report(self, name: str, changes: Object) -> None:
+        if changes:
+            await self._patch(name, {"slices": changes})
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self._heartbeat_seconds)
+            moment = gpunodes.timestamp(datetime.datetime.now(datetime.UTC))
+            for name in list(self._latest):
+                await self._patch(name, {"heartbeatTime": moment})
+
+    async def _patch(self, name: str, status: Object) -> None:
+        try:
+            await self._api.patch(f"{gpunodes.VGPU_NODES}/{name}/status", {"status": status})
+        except rest.NotFoundError:
+            self._latest.pop(name, None)
+
+
+def changed_slices(node: Object, *, held: set[str]) -> Object:
+    """Return the merge patch that makes `status.slices` say what the ledger says; empty where it does."""
+    wished = node.get("spec", {}).get("slices") or {}
+    reported = (node.get("status") or {}).get("slices") or {}
+    changes: Object = {}
+    for slice_id in (wished.keys() | reported.keys()) - held:
+        now = applied(wished[slice_id]) if slice_id in wished else None
+        if now != reported.get(slice_id):
+            changes[slice_id] = now
+    return changes
+
+
+def applied(entry: Object) -> Object:
+    """Return the status of a slice whose allocation is in force."""
+    allocated = entry["allocated"]
+    return {"memory": allocated["memory"], "computePercent": allocated["computePercent"], "state": "Applied"}
