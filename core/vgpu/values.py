@@ -6,7 +6,7 @@ Amounts are per GPU unless a name says ``total``. No behaviour lives here beyond
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
 
 MIB = 1024**2
 GIB = 1024**3
@@ -18,6 +18,9 @@ class Amounts:
 
     memory_bytes: int
     compute_percent: int
+
+    def __str__(self) -> str:
+        return f"{self.memory_bytes / GIB:g} GiB and {self.compute_percent} %"
 
     def __add__(self, other: "Amounts") -> "Amounts":
         return Amounts(
@@ -55,6 +58,25 @@ class Amounts:
 
 
 NOTHING = Amounts(memory_bytes=0, compute_percent=0)
+
+
+class Reason(StrEnum):
+    """Why a decision is no, in words a condition of the API can carry."""
+
+    POOL_NOT_FOUND = "PoolNotFound"
+    WAITING_FOR_QUOTA = "WaitingForQuota"
+    EXCEEDS_QUOTA = "ExceedsQuota"
+    NO_FIT = "NoFit"
+    OUT_OF_BOUNDS = "OutOfBounds"
+    NOT_HELD = "NotHeld"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A no with its reason: what was expected, what was found, what to do."""
+
+    reason: Reason
+    message: str
 
 
 class Strategy(Enum):

@@ -1,0 +1,101 @@
+"""What a namespace may hold of a pool: nominal, and borrowing from what others leave unused.
+
+The words and the rule are Kueue's, with the pool as the cohort: within its nominal a namespace is always
+admitted; above it, up to the borrowing limit, only while all namespaces together stay within the sum of
+the nominals. Amounts are totals over slices and GPUs, growth included.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from vgpu import values
+
+
+class Standing(Enum):
+    """How an admitted amount relates to the namespace's quota."""
+
+    UNBOUND = "Unbound"
+    WITHIN = "Within"
+    BORROWING = "Borrowing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """The amount may be taken."""
+
+    standing: Standing
+
+
+def check(
+    pool: values.Pool, used: Mapping[str, values.Amounts], *, namespace: str, extra: values.Amounts
+) -> Admitted | values.Refusal:
+    """Whether ``namespace`` may take ``extra`` on top of what is ``used`` per namespace.
+
+    The refusal is EXCEEDS_QUOTA when no release by anybody could let it in, else WAITING_FOR_QUOTA.
+    """
+    if pool.quotas is None:
+        return Admitted(standing=Standing.UNBOUND)
+    quota = pool.quotas.get(namespace)
+    if quota is None:
+        return _exceeds(f"pool {pool.name} has no quota for namespace {namespace}; ask its owner for one")
+    own = used.get(namespace, values.NOTHING)
+    if quota.nominal.covers(own + extra):
+        return Admitted(standing=Standing.WITHIN)
+    return _borrow(pool, quota, used, namespace=namespace, own=own, extra=extra)
+
+
+def borrowed(quota: values.Quota, used: values.Amounts) -> values.Amounts:
+    """How much of ``used`` lies above the nominal, in each dimension."""
+    return (used - quota.nominal).at_least(values.NOTHING)
+
+
+def _borrow(
+    pool: values.Pool,
+    quota: values.Quota,
+    used: Mapping[str, values.Amounts],
+    *,
+    namespace: str,
+    own: values.Amounts,
+    extra: values.Amounts,
+) -> Admitted | values.Refusal:
+    ceiling = _ceiling(pool, quota)
+    if not ceiling.covers(extra):
+        return _exceeds(
+            f"{extra} asked; namespace {namespace} may never hold more than {ceiling} of pool {pool.name}"
+        )
+    if not ceiling.covers(own + extra):
+        return _waits(f"{extra} asked; namespace {namespace} holds {own} of {ceiling} of pool {pool.name}")
+    unused = _unused_nominal(pool, used)
+    missing = borrowed(quota, own + extra) - borrowed(quota, own)
+    if not unused.covers(missing):
+        return _waits(
+            f"{extra} asked; namespace {namespace} holds {own} and would have to borrow {missing},"
+            f" the other namespaces of pool {pool.name} leave {unused} unused"
+        )
+    return Admitted(standing=Standing.BORROWING)
+
+
+def _ceiling(pool: values.Pool, quota: values.Quota) -> values.Amounts:
+    """Nominal plus borrowing limit; without a limit, the sum of all nominals."""
+    if quota.borrowing_limit is not None:
+        return quota.nominal + quota.borrowing_limit
+    return _total_nominal(pool)
+
+
+def _total_nominal(pool: values.Pool) -> values.Amounts:
+    return sum((quota.nominal for quota in (pool.quotas or {}).values()), values.NOTHING)
+
+
+def _unused_nominal(pool: values.Pool, used: Mapping[str, values.Amounts]) -> values.Amounts:
+    """What the nominals leave after everybody's use; a dimension that is overdrawn counts as nothing."""
+    everybody = sum((used.get(namespace, values.NOTHING) for namespace in pool.quotas or {}), values.NOTHING)
+    return (_total_nominal(pool) - everybody).at_least(values.NOTHING)
+
+
+def _exceeds(message: str) -> values.Refusal:
+    return values.Refusal(reason=values.Reason.EXCEEDS_QUOTA, message=message)
+
+
+def _waits(message: str) -> values.Refusal:
+    return values.Refusal(reason=values.Reason.WAITING_FOR_QUOTA, message=message)

@@ -1,0 +1,279 @@
+"""Who is promised what: the placing process's own view of all nodes, pools and promises.
+
+The book is fed with nodes and pools as the cluster shows them and answers one pod at a time. A promise keeps
+devices for a request from the moment they are chosen until the ledger has the slice, so that the next pod
+does not count on them. Writing the ledger, and knowing whether that worked, is the caller's.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from vgpu import inventory, ledger, quota, values
+from vgpu.placement import choice, explain, policies
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """The ledger already holds the request's slice on a node that is not offered: release it there first."""
+
+    node: str
+
+
+class Book:
+    """Nodes, pools and promises of one placing process. Time comes in as ``now`` (seconds, any clock)."""
+
+    def __init__(self, *, promise_seconds: float = 30.0) -> None:
+        self._promise_seconds = promise_seconds
+        self._nodes: dict[str, values.Node] = {}
+        self._pools: dict[str, values.Pool] = {}
+        self._promises: dict[str, inventory.Promise] = {}
+        self._slice_nodes: dict[str, str] = {}
+        self._pod_slices: dict[str, str] = {}
+        self._used: dict[str, dict[str, values.Amounts]] = {}
+        self._rooms: dict[str, dict[str, inventory.NodeRoom]] = {}
+        self._growing: dict[str, tuple[str, str, values.Amounts]] = {}
+
+    @property
+    def nodes(self) -> Mapping[str, values.Node]:
+        """The nodes as last seen, by name."""
+        return self._nodes
+
+    @property
+    def pools(self) -> Mapping[str, values.Pool]:
+        """The pools as last seen, by name."""
+        return self._pools
+
+    @property
+    def promises(self) -> Mapping[str, inventory.Promise]:
+        """The live promises by slice id."""
+        return self._promises
+
+    def see_node(self, node: values.Node) -> None:
+        """Take in a node as the cluster shows it; an older revision than the one known is ignored."""
+        known = self._nodes.get(node.name)
+        if known is not None and node.revision < known.revision:
+            return
+        self._forget_slices(known)
+        self._settle_dropped(known, node)
+        self._nodes[node.name] = node
+        self._index_slices(node)
+        self._touch(node.name)
+
+    def forget_node(self, name: str) -> None:
+        """A node is gone, and its slices with it."""
+        known = self._nodes.pop(name, None)
+        self._forget_slices(known)
+        self._settle_dropped(known, None)
+        self._touch(name)
+
+    def see_pool(self, pool: values.Pool) -> None:
+        """Take in a pool; its rooms are read anew."""
+        self._pools[pool.name] = pool
+        self._rooms.pop(pool.name, None)
+
+    def forget_pool(self, name: str) -> None:
+        """A pool is gone; its slices stay in the ledger until their pods go."""
+        self._pools.pop(name, None)
+        self._rooms.pop(name, None)
+
+    def slice_of(self, pod_uid: str) -> tuple[values.Node, values.Slice] | None:
+        """The node and slice that hold this pod in the ledger."""
+        slice_id = self._pod_slices.get(pod_uid)
+        return None if slice_id is None else self._slice(slice_id)
+
+    def used(self, pool_name: str) -> Mapping[str, values.Amounts]:
+        """What each namespace holds of a pool: totals of slices in the ledger and of promises."""
+        totals = dict(self._used.get(pool_name, {}))
+        for promise in self._open_promises():
+            if promise.request.pool_name == pool_name:
+                namespace = promise.request.claim.namespace
+                amount = promise.request.requests.times(promise.request.device_count)
+                totals[namespace] = totals.get(namespace, values.NOTHING) + amount
+        for growing_pool, namespace, amount in self._growing.values():
+            if growing_pool == pool_name:
+                totals[namespace] = totals.get(namespace, values.NOTHING) + amount
+        return totals
+
+    def place(
+        self, request: values.Request, offered: Collection[str], *, now: float
+    ) -> choice.Placement | choice.NoFit | values.Refusal | Elsewhere:
+        """Choose a place among the offered nodes and promise it. Asked again, the answer stays."""
+        self.expire(now)
+        held = self._slice(request.slice_id)
+        if held is not None:
+            return _standing(request, *held, offered)
+        promise = self._promises.get(request.slice_id)
+        if promise is None:
+            return self._place_anew(request, offered, now=now)
+        if promise.node not in offered and promise.request.pod != request.pod:
+            return choice.NoFit(reasons=dict.fromkeys(offered, explain.SLICE_ELSEWHERE))
+        self.cancel(request.slice_id)
+        if promise.node in offered and self._still_holds(promise, request):
+            return self._promise(request, promise.node, promise.device_uuids, now=now)
+        return self._place_anew(request, offered, now=now)
+
+    def grant(self, slice_id: str) -> ledger.Change | values.Refusal:
+        """Decide a slice's wish to grow, by quota and by device; promises count as given.
+
+        A granted growth counts against the quota at once, until the node shows it or ``settle`` is called.
+        """
+        found = self._slice(slice_id)
+        if found is None or found[1].wanted is None:
+            return values.Refusal(reason=values.Reason.NOT_HELD, message=f"slice {slice_id} has no open wish")
+        node, slice_ = found
+        pool = self._pools.get(slice_.pool_name)
+        if pool is None:
+            return _no_pool(slice_.pool_name)
+        extra = _growth(node, slice_)
+        namespace = slice_.claim.namespace
+        verdict = quota.check(pool, self.used(pool.name), namespace=namespace, extra=extra)
+        if isinstance(verdict, values.Refusal):
+            return verdict
+        change = ledger.grant(pool, node, slice_id, self._promises_on(node.name))
+        if isinstance(change, ledger.Change):
+            self._growing[slice_id] = (pool.name, namespace, extra)
+        return change
+
+    def settle(self, slice_id: str) -> None:
+        """The growth of a slice is not under way any more: written and seen, or given up."""
+        self._growing.pop(slice_id, None)
+
+    def cancel(self, slice_id: str) -> None:
+        """Take back a promise, if there is one."""
+        promise = self._promises.pop(slice_id, None)
+        if promise is not None:
+            self._touch(promise.node)
+
+    def expire(self, now: float) -> None:
+        """Take back promises that nobody has claimed in time, and those the ledger has fulfilled."""
+        for slice_id, promise in list(self._promises.items()):
+            if promise.expires_at <= now or slice_id in self._slice_nodes:
+                self.cancel(slice_id)
+
+    def wishes(self) -> list[str]:
+        """The slices that wish to grow, the highest priority first."""
+        slices = [slice_ for node in self._nodes.values() for slice_ in node.slices.values() if slice_.wanted]
+        return [slice_.id for slice_ in sorted(slices, key=lambda slice_: (-slice_.priority, slice_.id))]
+
+    def room(self, pool: values.Pool, name: str) -> inventory.NodeRoom:
+        """The room of one node for a pool, promises taken off; kept until the node or a promise changes."""
+        rooms = self._rooms.setdefault(pool.name, {})
+        found = rooms.get(name)
+        if found is None:
+            found = rooms[name] = inventory.room(pool, self._nodes[name], self._promises_on(name))
+        return found
+
+    def _place_anew(
+        self, request: values.Request, names: Iterable[str], *, now: float
+    ) -> choice.Placement | choice.NoFit | values.Refusal:
+        pool = self._pools.get(request.pool_name)
+        if pool is None:
+            return _no_pool(request.pool_name)
+        total = request.requests.times(request.device_count)
+        verdict = quota.check(pool, self.used(pool.name), namespace=request.claim.namespace, extra=total)
+        if isinstance(verdict, values.Refusal):
+            return verdict
+        known = [name for name in names if name in self._nodes]
+        found = choice.place(request, (self.room(pool, name) for name in known), policies.of(pool.strategy))
+        if isinstance(found, choice.NoFit):
+            unknown = {name: explain.NOT_REPORTED for name in names if name not in self._nodes}
+            return choice.NoFit(reasons={**found.reasons, **unknown})
+        return self._promise(request, found.node, found.device_uuids, now=now)
+
+    def _promise(
+        self, request: values.Request, node: str, device_uuids: tuple[str, ...], *, now: float
+    ) -> choice.Placement:
+        self._promises[request.slice_id] = inventory.Promise(
+            request=request, node=node, device_uuids=device_uuids, expires_at=now + self._promise_seconds
+        )
+        self._touch(node)
+        return choice.Placement(node=node, device_uuids=device_uuids)
+
+    def _still_holds(self, promise: inventory.Promise, request: values.Request) -> bool:
+        """Whether a promise answers the request as it is now: same ask, devices usable and with room."""
+        pool = self._pools.get(request.pool_name)
+        if pool is None or replace(promise.request, pod=request.pod) != request:
+            return False
+        if promise.node not in self._nodes:
+            return False
+        fits = choice.fitting(self.room(pool, promise.node), request)
+        return {device.uuid for device in fits}.issuperset(promise.device_uuids)
+
+    def _slice(self, slice_id: str) -> tuple[values.Node, values.Slice] | None:
+        name = self._slice_nodes.get(slice_id)
+        if name is None:
+            return None
+        node = self._nodes[name]
+        return node, node.slices[slice_id]
+
+    def _open_promises(self) -> Iterator[inventory.Promise]:
+        return (promise for id_, promise in self._promises.items() if id_ not in self._slice_nodes)
+
+    def _promises_on(self, name: str) -> list[inventory.Promise]:
+        return [promise for promise in self._promises.values() if promise.node == name]
+
+    def _touch(self, name: str) -> None:
+        for rooms in self._rooms.values():
+            rooms.pop(name, None)
+
+    def _index_slices(self, node: values.Node) -> None:
+        for slice_ in node.slices.values():
+            self._slice_nodes[slice_.id] = node.name
+            if slice_.wanted is None:
+                self.settle(slice_.id)
+            for pod in slice_.pods:
+                self._pod_slices[pod.uid] = slice_.id
+        self._count(node, 1)
+
+    def _forget_slices(self, node: values.Node | None) -> None:
+        if node is None:
+            return
+        for slice_ in node.slices.values():
+            if self._slice_nodes.get(slice_.id) == node.name:
+                del self._slice_nodes[slice_.id]
+                for pod in slice_.pods:
+                    self._pod_slices.pop(pod.uid, None)
+        self._count(node, -1)
+
+    def _settle_dropped(self, known: values.Node | None, node: values.Node | None) -> None:
+        left = node.slices if node is not None else {}
+        for slice_id in known.slices if known is not None else ():
+            if slice_id not in left:
+                self.settle(slice_id)
+
+    def _count(self, node: values.Node, sign: int) -> None:
+        for (pool_name, namespace), amount in usage(node).items():
+            used = self._used.setdefault(pool_name, {})
+            used[namespace] = used.get(namespace, values.NOTHING) + amount.times(sign)
+
+
+def usage(node: values.Node) -> dict[tuple[str, str], values.Amounts]:
+    """What each (pool, namespace) holds on a node: totals over slices and their GPUs."""
+    totals: dict[tuple[str, str], values.Amounts] = {}
+    for slice_ in node.slices.values():
+        key = (slice_.pool_name, slice_.claim.namespace)
+        amount = inventory.charged(slice_, node.enforced.get(slice_.id)).times(len(slice_.device_uuids))
+        totals[key] = totals.get(key, values.NOTHING) + amount
+    return totals
+
+
+def _standing(
+    request: values.Request, node: values.Node, slice_: values.Slice, offered: Collection[str]
+) -> choice.Placement | choice.NoFit | Elsewhere:
+    """The answer for a request whose slice the ledger has: there, or nowhere while others live in it."""
+    if node.name in offered:
+        return choice.Placement(node=node.name, device_uuids=slice_.device_uuids)
+    if any(pod != request.pod for pod in slice_.pods):
+        return choice.NoFit(reasons=dict.fromkeys(offered, explain.SLICE_ELSEWHERE))
+    return Elsewhere(node=node.name)
+
+
+def _growth(node: values.Node, slice_: values.Slice) -> values.Amounts:
+    """What granting the wish adds to what the slice is charged, in total over its devices."""
+    charged = inventory.charged(slice_, node.enforced.get(slice_.id))
+    wanted = slice_.wanted or slice_.allocated
+    return (wanted - charged).at_least(values.NOTHING).times(len(slice_.device_uuids))
+
+
+def _no_pool(name: str) -> values.Refusal:
+    return values.Refusal(reason=values.Reason.POOL_NOT_FOUND, message=f"there is no VGPUPool {name}")
