@@ -6,7 +6,7 @@ Loading of credentials stands in ``vgpu_kube.credentials``, caching in ``vgpu_ku
 # ruff: noqa: ASYNC109 -- the timeout is an option of the request, the server is told of it
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlencode
@@ -210,7 +210,7 @@ class Client:
         fields: str | None = None,
         *,
         timeout: float = WATCH_SECONDS,
-    ) -> AsyncIterator[WatchEvent]:
+    ) -> AsyncGenerator[WatchEvent, None]:
         """The changes after a version, bookmarks among them, until the server ends the watch."""
         query = _query(
             watch="true",

@@ -6,7 +6,7 @@ Every request ends within ``timeout`` seconds (:class:`~vgpu_kube.errors.Unavail
 
 # ruff: noqa: ASYNC109 -- the timeout is an option of the request, the server is told of it
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from vgpu_kube.objects import Object
@@ -177,7 +177,7 @@ class Kube(Protocol):
         fields: str | None = None,
         *,
         timeout: float = WATCH_SECONDS,
-    ) -> AsyncIterator[WatchEvent]:
+    ) -> AsyncGenerator[WatchEvent, None]:
         """The changes after a version, bookmarks among them, until the server ends the watch.
 
         It may end early at any time: continue from the last version seen. Raises
