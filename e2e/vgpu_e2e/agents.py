@@ -7,7 +7,7 @@ import asyncio
 import datetime
 from typing import Self
 
-from vgpu_e2e import gpunodes, rest
+from vgpu_e2e import background, gpunodes, rest
 from vgpu_e2e.rest import Object
 
 HEARTBEAT_SECONDS = 60.0
@@ -24,18 +24,18 @@ class AgentMirror:
         self._heartbeat_seconds = heartbeat_seconds
         self._latest: dict[str, Object] = {}
         self._held: set[str] = set()
-        self._turns = asyncio.Semaphore(gpunodes.PARALLEL)
+        self._tasks = background.Background()
         self._dirty: asyncio.Queue[str] = asyncio.Queue()
 
     async def __aenter__(self) -> Self:
-        workers = [asyncio.create_task(self._work()) for _ in range(gpunodes.PARALLEL)]
-        self._tasks = [asyncio.create_task(self._watch()), asyncio.create_task(self._beat()), *workers]
+        self._tasks.start(self._watch())
+        self._tasks.start(self._beat())
+        for _ in range(gpunodes.PARALLEL):
+            self._tasks.start(self._work())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
 
     def hold(self, slice_id: str) -> None:
         """Report nothing new about a slice until it is let go."""
@@ -86,13 +86,24 @@ def changed_slices(node: Object, *, held: set[str]) -> Object:
     reported = (node.get("status") or {}).get("slices") or {}
     changes: Object = {}
     for slice_id in (wished.keys() | reported.keys()) - held:
-        now = applied(wished[slice_id]) if slice_id in wished else None
-        if now != reported.get(slice_id):
-            changes[slice_id] = now
+        if slice_id not in wished:
+            changes[slice_id] = None
+        elif not _says(reported.get(slice_id, {}), report := applied(wished[slice_id])):
+            changes[slice_id] = report
     return changes
 
 
 def applied(entry: Object) -> Object:
     """Return the status of a slice whose allocation is in force."""
     allocated = entry["allocated"]
-    return {"memory": allocated["memory"], "computePercent": allocated["computePercent"], "state": "Applied"}
+    return {
+        "memory": allocated["memory"],
+        "computePercent": allocated["computePercent"],
+        "revision": entry["revision"],
+        "state": "Applied",
+    }
+
+
+def _says(reported: Object, report: Object) -> bool:
+    """Whether all of a report stands there already; the API server adds defaults of its own."""
+    return all(reported.get(field) == value for field, value in report.items())

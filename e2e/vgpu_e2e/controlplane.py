@@ -43,14 +43,24 @@ class _Identities:
 
 
 class ControlPlane:
-    """An API server with its store and its controllers; ready inside the `async with`."""
+    """An API server with its store and its controllers; ready inside the `async with`.
+
+    Kinds in definitions exist before the controllers start; the garbage collector learns of later ones only
+    every 30 s.
+    """
 
     def __init__(
-        self, directory: Path | None = None, *, binaries: Path | None = None, keep: bool = False
+        self,
+        directory: Path | None = None,
+        *,
+        definitions: Path | None = None,
+        binaries: Path | None = None,
+        keep: bool = False,
     ) -> None:
         self._asked = directory
+        self._definitions = definitions
         self._binaries = binaries
-        self._keep = keep
+        self.keep = keep
         self._closing = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -66,7 +76,7 @@ class ControlPlane:
 
     async def __aexit__(self, *_: object) -> None:
         await self._closing.aclose()
-        if not self._keep:
+        if not self.keep:
             shutil.rmtree(self.directory, ignore_errors=True)
 
     async def _start(self) -> None:
@@ -76,6 +86,8 @@ class ControlPlane:
         self.admin = self._kubeconfig("admin", self._identities.admin)
         self.scheduler_kubeconfig = self._kubeconfig("kube-scheduler", self._identities.scheduler)
         self.api = await self._closing.enter_async_context(rest.API(self.url, tls=self._admin_tls()))
+        if self._definitions is not None:
+            await self.apply(self._definitions)
         await self._start_controller_manager()
 
     def _prepare_identities(self) -> None:
@@ -273,7 +285,8 @@ def etcd_command(binaries: Path, directory: Path, client_port: int, peer_port: i
 
 def established(definition: Object) -> bool:
     """Whether the API server serves the kind of a CustomResourceDefinition; raise if it refuses its names."""
-    conditions = {each["type"]: each for each in definition.get("status", {}).get("conditions", [])}
+    listed = definition.get("status", {}).get("conditions") or []
+    conditions = {each["type"]: each for each in listed}
     names = conditions.get("NamesAccepted", {})
     if names.get("status") == "False":
         raise errors.BedError(f"{definition['metadata']['name']}: {names.get('message')}")

@@ -6,17 +6,15 @@ import datetime
 import uuid
 from collections.abc import Iterator
 
+from vgpu.api import names
 from vgpu_e2e import rest
 from vgpu_e2e.rest import Object
 
 GIB = 2**30
 MIB = 2**20
 PARALLEL = 32
-API_VERSION = "vgpu.dev/v1alpha1"
 NODES = "/api/v1/nodes"
-VGPU_NODES = f"/apis/{API_VERSION}/vgpunodes"
-MEMORY_RESOURCE = "vgpu.dev/memory-mib"
-COMPUTE_RESOURCE = "vgpu.dev/compute-percent"
+VGPU_NODES = f"/apis/{names.API_VERSION}/{names.NODE_PLURAL}"
 GPU_PRODUCT_LABEL = "nvidia.com/gpu.product"
 LABEL = "e2e.vgpu.dev/hand-made"
 
@@ -54,12 +52,12 @@ async def make_nodes(
 ) -> list[str]:
     """Create Node and VGPUNode prefix-0 … prefix-(count-1), a few dozen at a time; return their names."""
     chosen = shape if shape is not None else NodeShape()
-    names = [f"{prefix}-{index}" for index in range(count)]
+    created = [f"{prefix}-{index}" for index in range(count)]
     turns = asyncio.Semaphore(PARALLEL)
     async with asyncio.TaskGroup() as group:
-        for name in names:
+        for name in created:
             group.create_task(_make(api, name, chosen, now=now, turns=turns))
-    return names
+    return created
 
 
 async def delete_node(api: rest.API, name: str) -> None:
@@ -71,8 +69,8 @@ async def _make(
     api: rest.API, name: str, shape: NodeShape, *, now: datetime.datetime, turns: asyncio.Semaphore
 ) -> None:
     async with turns:
-        created = await api.create(NODES, node(name, shape, now=now))
-        await api.create(VGPU_NODES, vgpu_node(name, owner_uid=created["metadata"]["uid"]))
+        owner = await api.create(NODES, node(name, shape, now=now))
+        await api.create(VGPU_NODES, vgpu_node(owner))
         status = vgpu_node_status(name, shape, now=now)
         await api.patch(f"{VGPU_NODES}/{name}/status", {"status": status})
 
@@ -84,8 +82,8 @@ def node(name: str, shape: NodeShape, *, now: datetime.datetime) -> Object:
         "memory": str(shape.memory_bytes),
         "ephemeral-storage": str(1024 * GIB),
         "pods": str(shape.pods),
-        MEMORY_RESOURCE: str(promised_memory_mib(shape)),
-        COMPUTE_RESOURCE: str(shape.gpus * shape.overcommit_compute_percent),
+        names.MEMORY_RESOURCE: str(promised_memory_mib(shape)),
+        names.COMPUTE_RESOURCE: str(shape.gpus * shape.overcommit_compute_percent),
     }
     labels = {
         "kubernetes.io/hostname": name,
@@ -112,13 +110,18 @@ def promised_memory_mib(shape: NodeShape) -> int:
     return shape.gpus * shape.model.memory_bytes * shape.overcommit_memory_percent // 100 // MIB
 
 
-def vgpu_node(name: str, *, owner_uid: str) -> Object:
-    """Return an empty ledger that goes with its Node."""
-    owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": owner_uid}
+def vgpu_node(owner: Object) -> Object:
+    """Return an empty ledger that carries the labels of its Node and goes with it."""
+    meta = owner["metadata"]
+    reference = {"apiVersion": "v1", "kind": "Node", "name": meta["name"], "uid": meta["uid"]}
     return {
-        "apiVersion": API_VERSION,
-        "kind": "VGPUNode",
-        "metadata": {"name": name, "ownerReferences": [owner]},
+        "apiVersion": names.API_VERSION,
+        "kind": names.NODE_KIND,
+        "metadata": {
+            "name": meta["name"],
+            "labels": meta.get("labels", {}),
+            "ownerReferences": [reference],
+        },
         "spec": {"revision": 0},
     }
 

@@ -8,7 +8,7 @@ import datetime
 from collections.abc import Coroutine
 from typing import Self
 
-from vgpu_e2e import gpunodes, rest
+from vgpu_e2e import background, gpunodes, rest
 from vgpu_e2e.rest import Object
 
 RUN_SECONDS = "e2e.vgpu.dev/run-seconds"
@@ -24,16 +24,14 @@ class FakeKubelet:
         self._started: set[str] = (
             set()
         )  # UIDs that were told to run; a pod's second event must not start it twice
-        self._work: set[asyncio.Task[None]] = set()
+        self._work = background.Background()
 
     async def __aenter__(self) -> Self:
-        self._watching = asyncio.create_task(self._watch())
+        self._work.start(self._watch())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in (self._watching, *self._work):
-            task.cancel()
-        await asyncio.gather(self._watching, *self._work, return_exceptions=True)
+        await self._work.close()
 
     async def _watch(self) -> None:
         bound = {"fieldSelector": "spec.nodeName!="}
@@ -41,7 +39,7 @@ class FakeKubelet:
             if kind == "DELETED":
                 self._started.discard(pod["metadata"]["uid"])
             elif pod["metadata"].get("deletionTimestamp"):
-                self._do(self._confirm_deletion(pod))
+                self._work.start(_forgiving(self._confirm_deletion(pod)))
             elif pod["status"].get("phase", "Pending") == "Pending":
                 self._run_once(pod)
 
@@ -49,12 +47,7 @@ class FakeKubelet:
         uid = pod["metadata"]["uid"]
         if uid not in self._started:
             self._started.add(uid)
-            self._do(self._run(pod))
-
-    def _do(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(_forgiving(work))
-        self._work.add(task)
-        task.add_done_callback(self._work.discard)
+            self._work.start(_forgiving(self._run(pod)))
 
     async def _run(self, pod: Object) -> None:
         async with self._turns:
@@ -115,7 +108,7 @@ def _container(container: Object, state: Object, *, ready: bool) -> Object:
     }
 
 
-async def _forgiving(work: Coroutine[None, None, None]) -> None:
+async def _forgiving(work: Coroutine[object, object, None]) -> None:
     """Let go of a pod that was deleted or replaced meanwhile; the watch tells the rest."""
     try:
         await work

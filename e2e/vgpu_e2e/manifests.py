@@ -34,9 +34,8 @@ def point_webhooks_at(document: Object, *, url: str, authority: bytes) -> Object
     """Return a copy whose webhooks call url plus the path of their service, trusting the PEM authority."""
     pointed = copy.deepcopy(document)
     for webhook in pointed["webhooks"]:
-        service = webhook["clientConfig"].get("service", {})
         webhook["clientConfig"] = {
-            "url": url.rstrip("/") + service.get("path", "/"),
+            "url": url.rstrip("/") + webhook["clientConfig"]["service"].get("path", "/"),
             "caBundle": base64.b64encode(authority).decode(),
         }
     return pointed

@@ -9,12 +9,11 @@ from typing import Self
 
 import yaml
 
+from vgpu.api import names
 from vgpu_e2e import controlplane, probes, process
 from vgpu_e2e.rest import Object
 
-OUR_PROFILE = "vgpu-scheduler"
 STOCK_PROFILE = "default-scheduler"
-MARKER_RESOURCE = "vgpu.dev/slice"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +37,7 @@ class Scheduler:
         extender_url: str | None,
         *,
         name: str = "kube-scheduler",
-        profiles: Sequence[str] = (OUR_PROFILE, STOCK_PROFILE),
+        profiles: Sequence[str] = (names.SCHEDULER_NAME, STOCK_PROFILE),
         election: Election | None = None,
     ) -> None:
         self._plane = plane
@@ -98,7 +97,7 @@ def _extender(url: str) -> Object:
         "httpTimeout": "5s",
         "nodeCacheCapable": True,
         "ignorable": False,
-        "managedResources": [{"name": MARKER_RESOURCE, "ignoredByScheduler": True}],
+        "managedResources": [{"name": names.SLICE_RESOURCE, "ignoredByScheduler": True}],
     }
 
 
