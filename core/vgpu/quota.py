@@ -66,8 +66,8 @@ def _borrow(
         )
     if not ceiling.covers(own + extra):
         return _waits(f"{extra} asked; namespace {namespace} holds {own} of {ceiling} of pool {pool.name}")
-    unused = _unused_nominal(pool, used)
-    missing = borrowed(quota, own + extra) - borrowed(quota, own)
+    unused = _unused_by_others(pool, used, namespace)
+    missing = _where_asked(borrowed(quota, own + extra), extra)
     if not unused.covers(missing):
         return _waits(
             f"{extra} asked; namespace {namespace} holds {own} and would have to borrow {missing},"
@@ -87,10 +87,21 @@ def _total_nominal(pool: values.Pool) -> values.Amounts:
     return sum((quota.nominal for quota in (pool.quotas or {}).values()), values.NOTHING)
 
 
-def _unused_nominal(pool: values.Pool, used: Mapping[str, values.Amounts]) -> values.Amounts:
-    """What the nominals leave after everybody's use; a dimension that is overdrawn counts as nothing."""
-    everybody = sum((used.get(namespace, values.NOTHING) for namespace in pool.quotas or {}), values.NOTHING)
-    return (_total_nominal(pool) - everybody).at_least(values.NOTHING)
+def _unused_by_others(
+    pool: values.Pool, used: Mapping[str, values.Amounts], namespace: str
+) -> values.Amounts:
+    """What the other nominals leave after the others' use; an overdrawn dimension counts as nothing."""
+    others = {name: quota for name, quota in (pool.quotas or {}).items() if name != namespace}
+    left = (quota.nominal - used.get(name, values.NOTHING) for name, quota in others.items())
+    return sum(left, values.NOTHING).at_least(values.NOTHING)
+
+
+def _where_asked(amount: values.Amounts, extra: values.Amounts) -> values.Amounts:
+    """``amount`` in the dimensions of which ``extra`` asks something, nothing elsewhere."""
+    return values.Amounts(
+        memory_bytes=amount.memory_bytes if extra.memory_bytes else 0,
+        compute_percent=amount.compute_percent if extra.compute_percent else 0,
+    )
 
 
 def _exceeds(message: str) -> values.Refusal:
