@@ -64,7 +64,7 @@ class ControlPlane:
         self._closing = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        self.binaries: Path = self._binaries or await asyncio.to_thread(build.ensure_binaries)
+        self.binaries = await self._found_binaries()
         self.directory = self._asked or Path(tempfile.mkdtemp(prefix="vgpu-bed-"))
         self.directory.mkdir(parents=True, exist_ok=True)
         try:
@@ -78,6 +78,11 @@ class ControlPlane:
         await self._closing.aclose()
         if not self.keep:
             shutil.rmtree(self.directory, ignore_errors=True)
+
+    async def _found_binaries(self) -> Path:
+        if self._binaries is not None:
+            return self._binaries
+        return await asyncio.to_thread(build.ensure_binaries)
 
     async def _start(self) -> None:
         self._prepare_identities()

@@ -13,6 +13,7 @@ import datetime
 import os
 import ssl
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -55,17 +56,6 @@ class Service:
         await self.ready()
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What a bed is made of; the defaults make a small platform that is complete."""
-
-    nodes: int = 4
-    shape: gpunodes.NodeShape = dataclasses.field(default_factory=gpunodes.NodeShape)
-    extenders: int = 1
-    lease_seconds: int = 4
-    log_level: str = "info"
-
-
 class Bed:
     """A running platform inside the `async with`: every part is ready and every node is known.
 
@@ -75,15 +65,19 @@ class Bed:
     def __init__(
         self,
         *,
-        settings: Settings | None = None,
-        nodes: int | None = None,
-        extenders: int | None = None,
+        nodes: int = 4,
+        shape: gpunodes.NodeShape | None = None,
+        extenders: int = 1,
+        lease_seconds: int = 4,
+        log_level: str = "info",
         directory: Path | None = None,
         keep: bool = False,
     ) -> None:
-        chosen = settings if settings is not None else Settings()
-        given = {"nodes": nodes, "extenders": extenders}
-        self.settings = dataclasses.replace(chosen, **{k: v for k, v in given.items() if v is not None})
+        self._node_count = nodes
+        self._shape = shape
+        self._extender_count = extenders
+        self._lease_seconds = lease_seconds
+        self._log_level = log_level
         self.plane = controlplane.ControlPlane(directory, definitions=CRDS, keep=keep)
         self.extenders: list[Service] = []
         self.schedulers: list[scheduler.Scheduler] = []
@@ -122,7 +116,7 @@ class Bed:
         self._webhooks = [each for each in chart if manifests.is_webhook(each)]
         await self.plane.apply([each for each in chart if not manifests.is_webhook(each)])
         self.nodes = await gpunodes.make_nodes(
-            self.api, self.settings.nodes, shape=self.settings.shape, now=datetime.datetime.now(datetime.UTC)
+            self.api, self._node_count, shape=self._shape, now=datetime.datetime.now(datetime.UTC)
         )
         self.kubelet = await self._closing.enter_async_context(kubelets.FakeKubelet(self.api))
         self.mirror = await self._closing.enter_async_context(agents.AgentMirror(self.api))
@@ -131,7 +125,7 @@ class Bed:
         async with asyncio.TaskGroup() as group:
             admission = group.create_task(self._start_admission())
             operator = group.create_task(self._start_operator())
-            extenders = [group.create_task(self._start_extender(i)) for i in range(self.settings.extenders)]
+            extenders = [group.create_task(self._start_extender(i)) for i in range(self._extender_count)]
         self.admission, self.operator = admission.result(), operator.result()
         self.extenders = [each.result() for each in extenders]
         authority = self.plane.authority.certificate.read_bytes()
@@ -169,7 +163,7 @@ class Bed:
         name = f"vgpu-extender-{index}"
         options = {
             "identity": name,
-            "lease-duration": self.settings.lease_seconds,
+            "lease-duration": self._lease_seconds,
             "namespace": NAMESPACE,
         }
         return await self._start(name, "vgpu_webhooks.extender", account="vgpu-extender", options=options)
@@ -180,12 +174,12 @@ class Bed:
         module: str,
         *,
         account: str,
-        options: dict[str, object],
+        options: Mapping[str, object],
         port_flag: str = "port",
         tls: ssl.SSLContext | None = None,
     ) -> Service:
         kubeconfig = await self.plane.kubeconfig_for(account, NAMESPACE)
-        fixed = options | {"kubeconfig": kubeconfig, "log-level": self.settings.log_level}
+        fixed = {**options, "kubeconfig": kubeconfig, "log-level": self._log_level}
 
         def made(ports: list[int]) -> process.Process:
             command = [sys.executable, "-m", module, *controlplane.flags(fixed | {port_flag: ports[0]})]
