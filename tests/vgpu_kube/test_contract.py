@@ -124,8 +124,9 @@ async def test_a_json_patch_whose_path_is_not_there_is_a_conflict(kube: Kube, na
 async def test_a_json_patch_that_makes_an_object_invalid_is_no_conflict(kube: Kube, namespace: str) -> None:
     await kube.create(CONFIGMAPS, config(), namespace)
 
+    ops = [patches.add("/metadata/labels", {"team": "l" * 64})]
     with pytest.raises(errors.Invalid):
-        await kube.patch_json(CONFIGMAPS, "c", [patches.replace("/metadata/name", "d")], namespace)
+        await kube.patch_json(CONFIGMAPS, "c", ops, namespace)
 
 
 async def test_annotations_with_slashes_are_patched_by_escaped_pointers(kube: Kube, namespace: str) -> None:

@@ -13,6 +13,7 @@ WITHOUT_STATUS = frozenset({CONFIGMAPS, CSI_DRIVERS, EVENTS, LEASES})
 """Kinds without a status subresource."""
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 _OWNED_BY_SERVER = (
     "uid",
     "creationTimestamp",
@@ -53,6 +54,14 @@ def _check_name(resource: Resource, metadata: dict[str, Any]) -> None:
         raise invalid(
             resource, name, "metadata.name: expected a lower-case DNS subdomain of at most 253 characters"
         )
+    _check_labels(resource, metadata)
+
+
+def _check_labels(resource: Resource, metadata: dict[str, Any]) -> None:
+    for label, value in (metadata.get("labels") or {}).items():
+        if not _LABEL_VALUE.fullmatch(value):
+            why = f"metadata.labels: {label}={value!r}: expected at most 63 letters, digits, '-', '_' or '.'"
+            raise invalid(resource, metadata["name"], why)
 
 
 def changed(resource: Resource, old: Object, new: Object, subresource: str | None) -> Object:
@@ -75,6 +84,7 @@ def _check_metadata(resource: Resource, old: Object, new: Object) -> None:
         raise conflict(
             resource, name, "the object has been modified; please apply your changes to the latest version"
         )
+    _check_labels(resource, new["metadata"])
     for member in _IMMUTABLE:
         if new["metadata"].get(member) != old["metadata"].get(member):
             raise invalid(resource, name, f"metadata.{member}: field is immutable")
