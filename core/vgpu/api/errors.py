@@ -1,7 +1,7 @@
 """What a converter says when an object is not what the API server would have stored."""
 
 
-class InvalidObject(ValueError):
+class InvalidObject(ValueError):  # noqa: N818 - names the finding, as callers read it
     """An object that its kind's schema refuses: which one, in which field, expected and found."""
 
     def __init__(self, *, kind: str, name: str, field: str, expected: str, found: object) -> None:
@@ -10,7 +10,7 @@ class InvalidObject(ValueError):
         self.field = field
         super().__init__(
             f"{kind} {name}: {field}: expected {expected}, found {_short(found)}; "
-            f"apply the {kind} again through an API server that has the project's CRDs"
+            f"correct it and apply the {kind} again"
         )
 
 

@@ -1,0 +1,200 @@
+"""VGPUClaim: the model of ``crds/vgpuclaims.yaml`` and its way to ``values.Claim``."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from vgpu import values
+from vgpu.api import metadata, names, quantity, schema
+from vgpu.api.errors import InvalidObject
+
+_PEBI = 1024**5
+
+
+def _positive(text: str) -> str:
+    return schema.written_bytes(text, at_least=1, at_most=_PEBI)
+
+
+SliceMemory = Annotated[schema.WrittenMemory, AfterValidator(_positive)]
+SlicePercent = Annotated[schema.Int, Field(ge=1, le=100)]
+Replicas = Annotated[schema.Int, Field(ge=1, le=10_000)]
+
+
+class Requests(schema.Model):
+    """The floor, per GPU."""
+
+    memory: SliceMemory
+    compute_percent: SlicePercent
+
+
+class Limits(schema.Model):
+    """The ceiling, per GPU; what is absent equals the floor."""
+
+    memory: SliceMemory | None = None
+    compute_percent: SlicePercent | None = None
+
+
+class Resources(schema.Model):
+    """The floor and the ceiling of each slice."""
+
+    requests: Requests
+    limits: Limits | None = None
+
+
+class Cooperation(schema.Model):
+    """How the application gives memory back."""
+
+    type: Literal["None", "LimitWatch", "HTTPSleep"] = "None"
+
+
+class TargetRef(schema.Model):
+    """What is scaled, in the claim's namespace."""
+
+    api_version: Annotated[str, StringConstraints(min_length=1, max_length=317)]
+    kind: schema.Name
+    name: schema.LongName
+
+
+class Workload(schema.Model):
+    """What the service is asked to do, in units of work per second."""
+
+    query: schema.Query
+
+
+class Objective(schema.Model):
+    """What must hold; which fields it has depends on its type."""
+
+    type: Literal["Utilization", "Prometheus"]
+    resource: Literal["memory", "computePercent"] | None = None
+    average_percent: SlicePercent | None = None
+    name: schema.Name | None = None
+    query: schema.Query | None = None
+    maximum: Annotated[str, StringConstraints(max_length=32)] | None = None
+
+
+class ScaleDown(schema.Model):
+    """How fast replicas are removed."""
+
+    stabilization_window_seconds: Annotated[schema.Int, Field(ge=0, le=3600)] = 300
+
+
+class Behavior(schema.Model):
+    """How fast scaling acts."""
+
+    scale_down: ScaleDown = ScaleDown()
+
+
+class Scaling(schema.Model):
+    """How replicas follow load."""
+
+    target_ref: TargetRef
+    min_replicas: Replicas = 1
+    max_replicas: Replicas
+    workload: Workload | None = None
+    objectives: Annotated[tuple[Objective, ...], Field(max_length=8)] = ()
+    behavior: Behavior = Behavior()
+
+
+class Spec(schema.Model):
+    """What the team wishes."""
+
+    pool_name: schema.Name | None = None
+    device_count: Annotated[schema.Int, Field(ge=1, le=64)] = 1
+    allocation_mode: Literal["PerPod", "Shared"] = "PerPod"
+    resources: Resources
+    priority: schema.Priority = 0
+    cooperation: Cooperation = Cooperation()
+    scaling: Scaling | None = None
+
+
+class ReplicaCounts(schema.Model):
+    """Replicas that the target has, and that the loop asks for."""
+
+    current: schema.Count
+    desired: schema.Count
+
+
+class Summary(schema.Model):
+    """The claim in a few words, for the columns of kubectl."""
+
+    floor: Annotated[str, StringConstraints(max_length=64)] | None = None
+    ceiling: Annotated[str, StringConstraints(max_length=64)] | None = None
+
+
+class Allocation(schema.Model):
+    """The slice of one pod, per GPU."""
+
+    pod_name: schema.LongName
+    node_name: schema.LongName
+    device_uuids: Annotated[tuple[schema.DeviceUUID, ...], Field(max_length=64, alias="deviceUUIDs")]
+    memory: schema.Memory
+    compute_percent: schema.Percent
+    enforced: schema.Amounts | None = None
+
+
+class Decision(schema.Model):
+    """The last change that the elastic loop made, or could not make."""
+
+    time: schema.Time
+    action: Literal["Grow", "Shrink", "ScaleUp", "ScaleDown", "Sleep", "Wake"]
+    reason: schema.Word
+    message: Annotated[str, StringConstraints(max_length=1024)]
+
+
+class Status(schema.Model):
+    """What the platform did and sees."""
+
+    pod_count: schema.Count | None = None
+    replicas: ReplicaCounts | None = None
+    allocated: schema.TotalAmounts | None = None
+    summary: Summary | None = None
+    allocations: Annotated[tuple[Allocation, ...], Field(max_length=256)] | None = None
+    last_decision: Decision | None = None
+    conditions: schema.Conditions | None = None
+
+
+def to_values(raw: Mapping[str, Any]) -> values.Claim:
+    """The claim that a VGPUClaim object describes. Raises InvalidObject for what its schema refuses."""
+    about = metadata.read(raw, kind=names.CLAIM_KIND)
+    spec = schema.read(Spec, raw, field="spec", kind=names.CLAIM_KIND)
+    requests = _floor(spec.resources.requests)
+    limits = _ceiling(spec.resources.limits or Limits(), floor=requests)
+    if not limits.covers(requests):
+        raise InvalidObject(
+            kind=names.CLAIM_KIND,
+            name=about.name,
+            field="spec.resources.limits",
+            expected=f"at least {_in_words(requests)}",
+            found=_in_words(limits),
+        )
+    return values.Claim(
+        ref=values.ClaimRef(namespace=about.namespace, name=about.name, uid=about.uid),
+        pool_name=spec.pool_name,
+        requests=requests,
+        limits=limits,
+        device_count=spec.device_count,
+        mode=values.AllocationMode(spec.allocation_mode),
+        priority=spec.priority,
+    )
+
+
+def _floor(requests: Requests) -> values.Amounts:
+    return values.Amounts(
+        memory_bytes=quantity.parse_bytes(requests.memory), compute_percent=requests.compute_percent
+    )
+
+
+def _ceiling(limits: Limits, *, floor: values.Amounts) -> values.Amounts:
+    memory_bytes = floor.memory_bytes if limits.memory is None else quantity.parse_bytes(limits.memory)
+    compute_percent = floor.compute_percent if limits.compute_percent is None else limits.compute_percent
+    return values.Amounts(memory_bytes=memory_bytes, compute_percent=compute_percent)
+
+
+def summary_to_json(claim: values.Claim) -> dict[str, str]:
+    """What stands in status.summary: floor and ceiling per GPU, such as ``16Gi/25%``."""
+    return {"floor": _in_words(claim.requests), "ceiling": _in_words(claim.limits)}
+
+
+def _in_words(amounts: values.Amounts) -> str:
+    return f"{quantity.format_bytes(amounts.memory_bytes)}/{amounts.compute_percent}%"

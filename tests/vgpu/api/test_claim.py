@@ -1,0 +1,86 @@
+"""Claims: every field becomes a value, a limit that is absent the floor."""
+
+from typing import Any
+
+import pytest
+
+from vgpu import values
+from vgpu.api import InvalidObject, claim
+
+
+def amounts(memory_gib: int, percent: int) -> values.Amounts:
+    return values.Amounts(memory_bytes=memory_gib * values.GIB, compute_percent=percent)
+
+
+def claim_of(resources: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    about = {"name": "c", "namespace": "team-a", "uid": "u-1"}
+    return {"metadata": about, "spec": {"resources": resources} | spec}
+
+
+def test_a_claim_keeps_every_field() -> None:
+    raw = claim_of(
+        {
+            "requests": {"memory": "16Gi", "computePercent": 25},
+            "limits": {"memory": "40Gi", "computePercent": 100},
+        },
+        poolName="a100",
+        deviceCount=2,
+        allocationMode="Shared",
+        priority=-5,
+    )
+
+    assert claim.to_values(raw) == values.Claim(
+        ref=values.ClaimRef(namespace="team-a", name="c", uid="u-1"),
+        pool_name="a100",
+        requests=amounts(16, 25),
+        limits=amounts(40, 100),
+        device_count=2,
+        mode=values.AllocationMode.SHARED,
+        priority=-5,
+    )
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        (None, amounts(16, 25)),
+        ({}, amounts(16, 25)),
+        ({"memory": "40Gi"}, amounts(40, 25)),
+        ({"computePercent": 90}, amounts(16, 90)),
+    ],
+)
+def test_a_limit_that_is_absent_equals_the_floor(limits: Any, expected: values.Amounts) -> None:
+    resources = {"requests": {"memory": "16Gi", "computePercent": 25}}
+    raw = claim_of(resources if limits is None else resources | {"limits": limits})
+
+    assert claim.to_values(raw).limits == expected
+
+
+def test_a_claim_that_is_not_stored_yet_has_no_uid_and_no_pool() -> None:
+    raw = claim_of({"requests": {"memory": "1Gi", "computePercent": 1}}) | {"metadata": {"name": "c"}}
+
+    found = claim.to_values(raw)
+
+    assert found.ref.uid == ""
+    assert found.pool_name is None
+
+
+def test_a_ceiling_below_the_floor_is_refused() -> None:
+    raw = claim_of({"requests": {"memory": "16Gi", "computePercent": 25}, "limits": {"memory": "8Gi"}})
+
+    with pytest.raises(
+        InvalidObject, match=r"spec.resources.limits: expected at least 16Gi/25%, found '8Gi/25%'"
+    ):
+        claim.to_values(raw)
+
+
+@pytest.mark.parametrize("percent", [0, 101, -1, "25", 25.5, True, None])
+def test_compute_is_an_integer_from_1_to_100(percent: Any) -> None:
+    with pytest.raises(InvalidObject, match=r"VGPUClaim c: spec.resources.requests.computePercent: expected"):
+        claim.to_values(claim_of({"requests": {"memory": "1Gi", "computePercent": percent}}))
+
+
+def test_the_summary_says_floor_and_ceiling_in_words() -> None:
+    raw = claim_of({"requests": {"memory": "16Gi", "computePercent": 25}, "limits": {"memory": "40Gi"}})
+
+    assert claim.summary_to_json(claim.to_values(raw)) == {"floor": "16Gi/25%", "ceiling": "40Gi/25%"}
