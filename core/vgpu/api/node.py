@@ -171,7 +171,7 @@ def _node(raw: Raw) -> values.Node:
     heartbeat = status.get("heartbeatTime")
     return values.Node(
         name=_text(about["name"]),
-        labels=about.get("labels", {}),
+        labels=dict(about.get("labels", {})),
         revision=_integer(spec.get("revision", 0)),
         cordoned_devices=frozenset(spec.get("cordonedDevices", ())),
         slices={slice_id: _slice(slice_id, entry) for slice_id, entry in spec.get("slices", {}).items()},
