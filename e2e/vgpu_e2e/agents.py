@@ -1,9 +1,11 @@
 """Plays the node agents of hand-made nodes: what the ledger allocates is reported as applied.
 
-Devices are published at creation (see `gpunodes`); no limit is enforced on anything here.
+Labels of a Node are mirrored to its VGPUNode. Devices are published at creation (see `gpunodes`); no limit is
+enforced on anything here.
 """
 
 import asyncio
+import contextlib
 import datetime
 from typing import Self
 
@@ -14,7 +16,7 @@ HEARTBEAT_SECONDS = 60.0
 
 
 class AgentMirror:
-    """Copies `spec.slices` of every VGPUNode to `status.slices`, from `async with` on until its end.
+    """Copies `spec.slices` of every VGPUNode to its `status.slices` inside the `async with`.
 
     A held slice keeps what was last reported of it, as one does whose memory is not yet free.
     """
@@ -23,12 +25,14 @@ class AgentMirror:
         self._api = api
         self._heartbeat_seconds = heartbeat_seconds
         self._latest: dict[str, Object] = {}
+        self._labels: dict[str, dict[str, str]] = {}  # of the Nodes
         self._held: set[str] = set()
         self._tasks = background.Background()
         self._dirty: asyncio.Queue[str] = asyncio.Queue()
 
     async def __aenter__(self) -> Self:
-        self._tasks.start(self._watch())
+        self._tasks.start(self._watch_ledgers())
+        self._tasks.start(self._watch_nodes())
         self._tasks.start(self._beat())
         for _ in range(gpunodes.PARALLEL):
             self._tasks.start(self._work())
@@ -47,7 +51,15 @@ class AgentMirror:
         for name in self._latest:
             self._dirty.put_nowait(name)
 
-    async def _watch(self) -> None:
+    async def _watch_nodes(self) -> None:
+        async for kind, node in self._api.watch(gpunodes.NODES):
+            name = node["metadata"]["name"]
+            labels = node["metadata"].get("labels", {})
+            if kind != "DELETED" and labels != self._labels.get(name):
+                self._labels[name] = labels
+                self._dirty.put_nowait(name)
+
+    async def _watch_ledgers(self) -> None:
         async for kind, node in self._api.watch(gpunodes.VGPU_NODES):
             name = node["metadata"]["name"]
             if kind == "DELETED":
@@ -60,24 +72,25 @@ class AgentMirror:
         while True:
             name = await self._dirty.get()
             if node := self._latest.get(name):
-                await self._report(name, changed_slices(node, held=self._held))
+                await self._settle(name, node)
 
-    async def _report(self, name: str, changes: Object) -> None:
-        if changes:
-            await self._patch(name, {"slices": changes})
+    async def _settle(self, name: str, node: Object) -> None:
+        if slices := changed_slices(node, held=self._held):
+            await self._patch(f"{name}/status", {"status": {"slices": slices}})
+        labels = node["metadata"].get("labels", {})
+        if changes := changed_labels(labels, self._labels.get(name, labels)):
+            await self._patch(name, {"metadata": {"labels": changes}})
 
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(self._heartbeat_seconds)
             moment = gpunodes.timestamp(datetime.datetime.now(datetime.UTC))
             for name in list(self._latest):
-                await self._patch(name, {"heartbeatTime": moment})
+                await self._patch(f"{name}/status", {"status": {"heartbeatTime": moment}})
 
-    async def _patch(self, name: str, status: Object) -> None:
-        try:
-            await self._api.patch(f"{gpunodes.VGPU_NODES}/{name}/status", {"status": status})
-        except rest.NotFoundError:
-            self._latest.pop(name, None)
+    async def _patch(self, path: str, change: Object) -> None:
+        with contextlib.suppress(rest.NotFoundError):  # gone meanwhile; the watch tells
+            await self._api.patch(f"{gpunodes.VGPU_NODES}/{path}", change)
 
 
 def changed_slices(node: Object, *, held: set[str]) -> Object:
@@ -91,6 +104,12 @@ def changed_slices(node: Object, *, held: set[str]) -> Object:
         elif not _says(reported.get(slice_id, {}), report := applied(wished[slice_id])):
             changes[slice_id] = report
     return changes
+
+
+def changed_labels(mirrored: dict[str, str], original: dict[str, str]) -> dict[str, str | None]:
+    """Return the merge patch that makes mirrored labels equal to the original ones."""
+    gone: dict[str, str | None] = dict.fromkeys(mirrored.keys() - original.keys())
+    return gone | {key: value for key, value in original.items() if mirrored.get(key) != value}
 
 
 def applied(entry: Object) -> Object:

@@ -22,7 +22,7 @@ from vgpu_e2e import cache, errors, golang
 
 MODULE = Path(__file__).resolve().parent.parent / "controlplane"
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
-KUBELET = "kubelet"  # built only where asked for: a third of the packages and a minute more
+KUBELET = "kubelet"  # built only where asked for: a minute and 84 MB more
 REPORT_SECONDS = 15.0
 
 
@@ -101,7 +101,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _build(plan: Plan, components: Sequence[str]) -> None:
     _say(f"building {', '.join(components)} into {plan.destination}")
-    _say("once; about ten minutes on two cores when nothing is cached")
+    _say("once; five to ten minutes on two cores when nothing is compiled yet")
     plan.destination.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=plan.destination.parent, prefix="building-") as folder:
         _compile(plan, components, output=Path(folder))

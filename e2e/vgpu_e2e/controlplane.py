@@ -28,6 +28,7 @@ CONTROLLERS_OFF = (
     "persistentvolume-expander-controller",
     "bootstrap-signer-controller",
     "token-cleaner-controller",
+    "ttl-controller",  # annotates every node; each such change makes the scheduler try refused pods again
 )
 
 

@@ -89,6 +89,8 @@ def node(name: str, shape: NodeShape, *, now: datetime.datetime) -> Object:
         "kubernetes.io/hostname": name,
         "kubernetes.io/os": "linux",
         "kubernetes.io/arch": "amd64",
+        "beta.kubernetes.io/os": "linux",  # the node controller would add these two, node by node
+        "beta.kubernetes.io/arch": "amd64",
         GPU_PRODUCT_LABEL: shape.model.name,
         LABEL: "true",
     }

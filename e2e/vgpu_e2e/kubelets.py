@@ -5,7 +5,7 @@ What a container would do is not played here.
 
 import asyncio
 import datetime
-from collections.abc import Coroutine
+from collections.abc import Container, Coroutine
 from typing import Self
 
 from vgpu_e2e import background, gpunodes, rest
@@ -16,10 +16,11 @@ PARALLEL = 32
 
 
 class FakeKubelet:
-    """Watches all bound pods and answers for their nodes, from `async with` on until its end."""
+    """Answers for the pods bound to its nodes, all nodes where none are named, inside the `async with`."""
 
-    def __init__(self, api: rest.API) -> None:
+    def __init__(self, api: rest.API, *, nodes: Container[str] | None = None) -> None:
         self._api = api
+        self._nodes = nodes
         self._turns = asyncio.Semaphore(PARALLEL)
         self._started: set[str] = (
             set()
@@ -36,6 +37,8 @@ class FakeKubelet:
     async def _watch(self) -> None:
         bound = {"fieldSelector": "spec.nodeName!="}
         async for kind, pod in self._api.watch("/api/v1/pods", parameters=bound):
+            if self._nodes is not None and pod["spec"]["nodeName"] not in self._nodes:
+                continue
             if kind == "DELETED":
                 self._started.discard(pod["metadata"]["uid"])
             elif pod["metadata"].get("deletionTimestamp"):

@@ -21,6 +21,7 @@ from vgpu_e2e import (
     agents,
     controlplane,
     gpunodes,
+    guards,
     kubelets,
     manifests,
     probes,
@@ -49,10 +50,10 @@ class Service:
         probe = probes.answers(f"{self.url}/readyz", tls=self.tls)
         await self.process.ready(probe, awaited=f"GET {self.url}/readyz", timeout_seconds=timeout_seconds)
 
-    async def restart(self) -> None:
-        """Kill it, start it under the same command line, and return once it is ready."""
+    async def restart(self, *extra: str) -> None:
+        """Kill it, start it again with extra arguments this time, and return once it is ready."""
         await self.process.killed()
-        self.process.start()
+        self.process.start(*extra)
         await self.ready()
 
 
@@ -133,6 +134,11 @@ class Bed:
         await self.plane.apply(
             [manifests.point_webhooks_at(each, url=url, authority=authority) for each in self._webhooks]
         )
+        await asyncio.gather(*(self._effective(door) for door in guards.DOORS))
+
+    async def _effective(self, door: guards.Door) -> None:
+        awaited = f"a forbidden pod to be refused by a {door.guard}"
+        await process.until(lambda: guards.refuses(self.api, door), timeout_seconds=30.0, awaited=awaited)
 
     async def _start_schedulers(self) -> None:
         election = scheduler.Election() if len(self.extenders) > 1 else None

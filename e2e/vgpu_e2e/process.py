@@ -57,8 +57,8 @@ class Process:
         """The exit status, negative for a signal; None while it runs."""
         return self._started().poll()
 
-    def start(self) -> None:
-        """Start it in a session of its own; its output is appended to the log."""
+    def start(self, *extra: str) -> None:
+        """Start it in a session of its own, with extra arguments this time; its output joins the log."""
         if self.running:
             raise errors.BedError(
                 f"expected {self.name} to be stopped, it runs with pid {self.pid}; stop it first"
@@ -67,7 +67,7 @@ class Process:
         launcher = [sys.executable, "-I", "-S", attached.__file__, str(os.getpid())]
         with self.log.open("ab") as output:
             self._child = subprocess.Popen(
-                [*launcher, *self.command],
+                [*launcher, *self.command, *extra],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

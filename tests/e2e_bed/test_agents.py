@@ -33,5 +33,12 @@ def test_the_report_of_a_slice_that_is_gone_is_removed() -> None:
     assert agents.changed_slices(node({}, {"a": REPORT}), held=set()) == {"a": None}
 
 
+def test_labels_that_differ_are_mirrored() -> None:
+    mirrored, original = {"same": "1", "old": "1", "gone": "1"}, {"same": "1", "old": "2", "new": "1"}
+
+    assert agents.changed_labels(mirrored, original) == {"old": "2", "new": "1", "gone": None}
+    assert agents.changed_labels(original, original) == {}
+
+
 def test_nothing_new_is_reported_about_a_held_slice() -> None:
     assert agents.changed_slices(node({"a": ENTRY}, {"b": REPORT}), held={"a", "b"}) == {}

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 
+from vgpu.api import node
 from vgpu_e2e import gpunodes
 
 NOW = datetime.datetime(2026, 3, 1, 12, tzinfo=datetime.UTC)
@@ -52,6 +53,16 @@ def test_devices_are_spread_over_two_sockets() -> None:
     devices = gpunodes.vgpu_node_status("n", SHAPE, now=NOW)["devices"]
 
     assert [each["numaNode"] for each in devices] == [0, 0, 1, 1]
+
+
+def test_the_platform_reads_a_hand_made_node() -> None:
+    ledger = gpunodes.vgpu_node({"metadata": {"name": "n", "uid": "u", "labels": {"a": "b"}}})
+
+    read = node.to_values(ledger | {"status": gpunodes.vgpu_node_status("n", SHAPE, now=NOW)})
+
+    assert [(each.index, each.memory_bytes, each.healthy) for each in read.devices] == [
+        (index, gpunodes.A100.memory_bytes, True) for index in range(4)
+    ]
 
 
 def test_times_are_whole_seconds_in_utc() -> None:

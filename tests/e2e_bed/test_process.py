@@ -88,6 +88,18 @@ async def test_a_killed_process_can_be_started_again(tmp_path: Path) -> None:
     await child.killed()
 
 
+async def test_extra_arguments_are_for_one_start_only(tmp_path: Path) -> None:
+    child = python(f"import sys; print(len(sys.argv), flush=True); {SERVE}", tmp_path)
+
+    child.start("--crash-at", "bind")
+    await child.ready(lambda: says(child, "3\nup"), awaited="three arguments")
+    await child.killed()
+    child.start()
+    await child.ready(lambda: says(child, "1\nup"), awaited="one argument")
+
+    await child.killed()
+
+
 async def test_a_process_is_not_started_twice(tmp_path: Path) -> None:
     child = await started(python(SERVE, tmp_path))
 
