@@ -112,7 +112,6 @@ class Bed:
         await self.plane.apply(source)
 
     async def _populate(self) -> None:
-        await self.plane.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}])
         chart = manifests.load(CHART_FILES)
         self._webhooks = [each for each in chart if manifests.is_webhook(each)]
         await self.plane.apply([each for each in chart if not manifests.is_webhook(each)])
