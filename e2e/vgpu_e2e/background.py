@@ -1,7 +1,10 @@
-"""Tasks that run beside a test until they are told to end, and whose failures are not lost."""
+"""Several things at once whose failures are not lost: together, or beside a test until its end."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class Background:
@@ -29,3 +32,13 @@ class Background:
         self._running.discard(task)
         if not task.cancelled() and (failure := task.exception()):
             self._failures.append(failure)
+
+
+async def together(work: Iterable[Coroutine[object, object, T]]) -> list[T]:
+    """Return all results in order; the first failure cancels the others and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(each) for each in work]
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]

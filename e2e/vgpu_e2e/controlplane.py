@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from vgpu_e2e import build, errors, kubeconfig, manifests, pki, probes, process, rest
+from vgpu_e2e import background, build, errors, kubeconfig, manifests, pki, probes, process, rest
 from vgpu_e2e.rest import Object
 
 TOKEN_SECONDS = 86_400
@@ -221,7 +221,7 @@ class ControlPlane:
         documents = manifests.in_order(manifests.load(source) if isinstance(source, Path) else source)
         definitions = [each for each in documents if each["kind"] == "CustomResourceDefinition"]
         await self.api.apply(definitions)
-        await asyncio.gather(*(self._established(each["metadata"]["name"]) for each in definitions))
+        await background.together(self._established(each["metadata"]["name"]) for each in definitions)
         await self.api.apply(each for each in documents if each["kind"] != "CustomResourceDefinition")
 
     async def kubectl(self, *arguments: str, stdin: str = "", identity: Path | None = None) -> str:

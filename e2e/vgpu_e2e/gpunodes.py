@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator
 
 from vgpu.api import names
-from vgpu_e2e import rest
+from vgpu_e2e import background, rest
 from vgpu_e2e.rest import Object
 
 GIB = 2**30
@@ -54,9 +54,7 @@ async def make_nodes(
     chosen = shape if shape is not None else NodeShape()
     created = [f"{prefix}-{index}" for index in range(count)]
     turns = asyncio.Semaphore(PARALLEL)
-    async with asyncio.TaskGroup() as group:
-        for name in created:
-            group.create_task(_make(api, name, chosen, now=now, turns=turns))
+    await background.together(_make(api, name, chosen, now=now, turns=turns) for name in created)
     return created
 
 

@@ -6,7 +6,6 @@
 No process of ours is ever cluster admin here: each has the ServiceAccount and the roles of the chart.
 """
 
-import asyncio
 import contextlib
 import dataclasses
 import datetime
@@ -19,6 +18,7 @@ from typing import Self
 
 from vgpu_e2e import (
     agents,
+    background,
     controlplane,
     gpunodes,
     guards,
@@ -122,18 +122,16 @@ class Bed:
         self.mirror = await self._closing.enter_async_context(agents.AgentMirror(self.api))
 
     async def _start_services(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            admission = group.create_task(self._start_admission())
-            operator = group.create_task(self._start_operator())
-            extenders = [group.create_task(self._start_extender(i)) for i in range(self._extender_count)]
-        self.admission, self.operator = admission.result(), operator.result()
-        self.extenders = [each.result() for each in extenders]
+        extenders = [self._start_extender(index) for index in range(self._extender_count)]
+        self.admission, self.operator, *self.extenders = await background.together(
+            [self._start_admission(), self._start_operator(), *extenders]
+        )
         authority = self.plane.authority.certificate.read_bytes()
         url = self.admission.url
         await self.plane.apply(
             [manifests.point_webhooks_at(each, url=url, authority=authority) for each in self._webhooks]
         )
-        await asyncio.gather(*(self._effective(door) for door in guards.DOORS))
+        await background.together(self._effective(door) for door in guards.DOORS)
 
     async def _effective(self, door: guards.Door) -> None:
         awaited = f"a forbidden pod to be refused by a {door.guard}"
