@@ -1,0 +1,25 @@
+"""The figures admission exports; labels are bounded by the routes and the two answers."""
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+
+class Metrics:
+    """What happened at the webhooks since the process started."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.answers = Counter(
+            "vgpu_admission_reviews",
+            "Reviews answered, by webhook and result: allowed, refused, malformed or failed",
+            ["webhook", "result"],
+            registry=registry,
+        )
+        self.seconds = Histogram(
+            "vgpu_admission_duration_seconds",
+            "Time from a whole request to its answer",
+            ["webhook"],
+            buckets=BUCKETS,
+            registry=registry,
+        )
