@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
+from vgpu.api import names
 from vgpu_kube import errors, objects, patches
 from vgpu_kube.objects import Object
 from vgpu_kube.protocol import Kube, Op
@@ -25,7 +26,7 @@ from vgpu_kube.resources import LEASES
 
 logger = logging.getLogger(__name__)
 
-WANTED_BY = "vgpu.dev/wanted-by"
+WANTED_BY = f"{names.GROUP}/wanted-by"
 """Annotation on a Lease: the candidate that asks the holder to hand over."""
 
 

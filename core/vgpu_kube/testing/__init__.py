@@ -4,7 +4,8 @@ Versions, conflicts, patches, subresources, selectors, watches and deletion are 
 admission, quotas and permissions are not checked, and no controller runs unless a test plays it.
 """
 
+from vgpu_kube.testing.clock import Clock, settle
 from vgpu_kube.testing.cluster import Cluster
 from vgpu_kube.testing.requests import Failure, Moment, Request
 
-__all__ = ["Cluster", "Failure", "Moment", "Request"]
+__all__ = ["Clock", "Cluster", "Failure", "Moment", "Request", "settle"]
