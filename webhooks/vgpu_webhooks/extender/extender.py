@@ -1,0 +1,255 @@
+"""The extender as one value: its parts wired together, its answers, and what it does between them.
+
+HTTP is ``app``'s, the command line's options are ``__main__``'s.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import prometheus_client as prometheus
+
+from vgpu import reservations
+from vgpu_kube import errors, leadership, logs, protocol
+from vgpu_webhooks.extender import (
+    bind,
+    filter,  # noqa: A004 - the verb is called so
+    grant,
+    lead,
+    metrics,
+    preempt,
+    release,
+    turns,
+    view,
+    wake,
+    wire,
+    writing,
+)
+
+logger = logging.getLogger(__name__)
+
+LEASE_NAME = "vgpu-extender"
+
+TICK_SECONDS = 1.0
+"""How often what only time changes is looked at: promises that expire, slices whose pod is never bound."""
+
+SILENCE_SECONDS = 180.0
+"""A cache that has heard nothing for so long is not to be relied on; bookmarks come about once a minute."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What differs between one extender and another."""
+
+    identity: str
+    namespace: str = "vgpu-system"
+    lease_seconds: int = 8
+    clock: Callable[[], float] = time.monotonic
+    now: Callable[[], datetime] = field(default=_now)
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+
+class Extender:
+    """Answers kube-scheduler and keeps the ledger true; ``async with extender.running():`` makes it live."""
+
+    def __init__(
+        self, kube: protocol.Kube, settings: Settings, *, registry: prometheus.CollectorRegistry
+    ) -> None:
+        self.settings = settings
+        self.book = reservations.Book()
+        self.metrics = metrics.Metrics(registry)
+        self._stirred = asyncio.Event()
+        clock = settings.clock
+        self.view = view.View(kube, book=self.book, clock=clock)
+        candidate = leadership.Leadership(
+            kube=kube,
+            name=LEASE_NAME,
+            namespace=settings.namespace,
+            identity=settings.identity,
+            duration=settings.lease_seconds,
+            clock=clock,
+            now=settings.now,
+            sleep=settings.sleep,
+        )
+        self.lead = lead.Lead(
+            candidate,
+            kube,
+            catch_up=self._catch_up,
+            on_active=self._begin,
+            on_standby=self._stand_back,
+            clock=clock,
+            sleep=settings.sleep,
+        )
+        # Leadership ends after two thirds of the Lease; a successor waits the last third for our writes.
+        timeout = min(settings.lease_seconds / 3, protocol.DEFAULT_TIMEOUT)
+        writer = writing.Writer(kube, seen=self.view, lead=self.lead, timeout_seconds=timeout)
+        pod_turns = turns.Turns()
+        self.releaser = release.Releaser(
+            seen=self.view,
+            writer=writer,
+            pod_turns=pod_turns,
+            clock=clock,
+            released=lambda cause: self.metrics.releases.labels(cause.value).inc(),
+            stirred=self._stirred.set,
+        )
+        self.granter = grant.Granter(
+            seen=self.view,
+            writer=writer,
+            granted=lambda result: self.metrics.resizes.labels("grow", result).inc(),
+        )
+        self.waker = wake.Waker(
+            seen=self.view,
+            writer=writer,
+            clock=clock,
+            stamp=lambda: settings.now().isoformat(timespec="milliseconds"),
+            stirred=self._stirred.set,
+        )
+        self.filter = filter.Filter(seen=self.view, releaser=self.releaser, clock=clock)
+        self.binder = bind.Binder(
+            seen=self.view, writer=writer, releaser=self.releaser, pod_turns=pod_turns, clock=clock
+        )
+        self.preempter = preempt.Preempter(seen=self.view)
+        for cache in (self.view.pools, self.view.claims, self.view.nodes):
+            cache.subscribe(lambda _: self._stirred.set())
+        self.metrics.gauge("vgpu_extender_active", "1 while this is the active extender.", self._active)
+        self.metrics.gauge(
+            "vgpu_placement_promises", "Places promised and not yet bound.", lambda: len(self.book.promises)
+        )
+        self.metrics.gauge(
+            "vgpu_pods_waiting", "Pods that were refused and wait.", lambda: self.waker.waiting
+        )
+
+    # Answers.
+
+    async def answer_filter(self, args: wire.FilterArgs) -> bytes:
+        """ExtenderFilterResult for a pod."""
+        self.lead.called()
+        if not self.lead.active:
+            return wire.filter_error(self._rejected("Standby", self._standby()))
+        with self.metrics.duration.labels("filter").time():
+            try:
+                verdict = await self.filter.answer(args)
+            except view.Unanswerable as error:
+                self.waker.refused(args.pod, args.node_names)
+                return wire.filter_error(self._rejected(error.reason, str(error)))
+            except writing.Standby as error:
+                return wire.filter_error(self._rejected("Standby", str(error)))
+            except errors.KubeError as error:
+                return wire.filter_error(self._rejected("Unavailable", str(error)))
+        if isinstance(verdict, filter.Placed):
+            self.waker.placed(args.pod.uid)
+            self.metrics.placements.labels("filter").inc()
+            return wire.placed(verdict.node)
+        self.waker.refused(args.pod, args.node_names)
+        self._rejected(verdict.kind, "")
+        return wire.refused(verdict.reasons)
+
+    async def answer_bind(self, args: wire.BindingArgs) -> bytes:
+        """ExtenderBindingResult for a pod and its node."""
+        self.lead.called()
+        if not self.lead.active:
+            return wire.binding_error(self._rejected("Standby", self._standby()))
+        with self.metrics.duration.labels("bind").time():
+            try:
+                await self.binder.bind(args)
+            except (bind.NotBound, view.Unanswerable) as error:
+                return wire.binding_error(self._rejected(error.reason, str(error)))
+            except writing.Standby as error:
+                return wire.binding_error(self._rejected("Standby", str(error)))
+            except errors.KubeError as error:
+                return wire.binding_error(self._rejected("Unavailable", str(error)))
+        self.waker.placed(args.uid)
+        self.metrics.placements.labels("bind").inc()
+        return wire.bound()
+
+    async def answer_preempt(self, args: wire.PreemptionArgs) -> bytes:
+        """ExtenderPreemptionResult: the victims that may go."""
+        if not self.lead.active:
+            return wire.preemptable(args, ())
+        try:
+            return wire.preemptable(args, await self.preempter.useful(args))
+        except (view.Unanswerable, errors.KubeError) as error:
+            logs.event(logger, logging.INFO, "no preemption", pod=args.pod, reason=error)
+            return wire.preemptable(args, ())
+
+    def unready(self) -> str | None:
+        """Why this process should not be relied on; None where it may be, standby or not."""
+        return self.view.unready(self.settings.clock(), silence_seconds=SILENCE_SECONDS)
+
+    @property
+    def role(self) -> str:
+        """Active, or standby and for whom."""
+        return "active" if self.lead.active else self._standby()
+
+    # Life.
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Follows the cluster, competes for the Lease, keeps house; at the end the Lease is released."""
+        async with self.view.following():
+            tasks = [
+                asyncio.create_task(self.lead.run(), name="extender lead"),
+                asyncio.create_task(self._keep_house(), name="extender housekeeping"),
+            ]
+            try:
+                yield
+            finally:
+                for task in reversed(tasks):
+                    task.cancel()
+                await asyncio.wait(tasks)
+        for task in tasks:
+            if not task.cancelled():
+                task.result()  # what ended it early must not go unnoticed
+
+    async def _keep_house(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stirred.wait(), TICK_SECONDS)
+            self._stirred.clear()
+            await self.keep_house_once()
+
+    async def keep_house_once(self) -> None:
+        """Does what is due: releases, then growth, then the pods that wait.
+
+        Growth goes before waiting pods because a slice that runs serves somebody now, and it ends at the
+        claim's limits; among equals the higher priority goes first.
+        """
+        if not self.lead.active:
+            return
+        self.book.expire(self.settings.clock())
+        await self.releaser.sweep()
+        await self.granter.round()
+        await self.waker.round()
+
+    async def _catch_up(self) -> None:
+        await self.view.synced()
+        await self.view.refresh_nodes()
+
+    def _begin(self) -> None:
+        self.waker.adopt(list(self.view.waiting_pods()))
+        self._stirred.set()
+
+    def _stand_back(self) -> None:
+        """Promises bind nobody but us: another process decides now."""
+        self.waker.reset()
+        for slice_id in list(self.book.promises):
+            self.book.cancel(slice_id)
+
+    def _active(self) -> float:
+        return float(self.lead.active)
+
+    def _standby(self) -> str:
+        holder = self.lead.holder
+        return f"standby: {holder} is active" if holder else "standby: becoming active, try again"
+
+    def _rejected(self, reason: str, message: str) -> str:
+        self.metrics.rejections.labels(reason).inc()
+        return message

@@ -1,0 +1,80 @@
+"""The few facts about a pod that placing needs, read from its JSON; whole pods are never kept."""
+
+import reprlib
+from dataclasses import dataclass
+from typing import Any
+
+from vgpu.api import names
+from vgpu_kube.objects import Object
+
+FINISHED_PHASES = frozenset({"Succeeded", "Failed"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pod:
+    """A pod as far as it matters here. ``claim`` is its label's, ``created`` RFC 3339 and so in order."""
+
+    namespace: str
+    name: str
+    uid: str
+    claim: str | None
+    node: str | None = None
+    finished: bool = False
+    deleting: bool = False
+    gated: bool = False
+    priority: int = 0
+    created: str = ""
+
+    @property
+    def waits(self) -> bool:
+        """True while kube-scheduler still has to place it."""
+        return self.node is None and not (self.finished or self.deleting or self.gated)
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+def decode(raw: Object) -> Pod:
+    """The facts of a pod; raises ValueError where a field has another shape than the API gives it."""
+    metadata, spec, status = (_object(raw, part) for part in ("metadata", "spec", "status"))
+    return Pod(
+        namespace=_name(metadata, "namespace"),
+        name=_name(metadata, "name"),
+        uid=_name(metadata, "uid"),
+        claim=_text(_object(metadata, "labels"), names.CLAIM_LABEL),
+        node=_text(spec, "nodeName"),
+        finished=_text(status, "phase") in FINISHED_PHASES,
+        deleting=metadata.get("deletionTimestamp") is not None,
+        gated=bool(spec.get("schedulingGates")),
+        priority=_integer(spec, "priority"),
+        created=_text(metadata, "creationTimestamp") or "",
+    )
+
+
+def _object(raw: Object, field: str) -> Object:
+    return _typed(raw, field, dict, "an object") or {}
+
+
+def _text(raw: Object, field: str) -> str | None:
+    """A text, None where it is absent or empty."""
+    return _typed(raw, field, str, "a text") or None
+
+
+def _name(raw: Object, field: str) -> str:
+    found = _text(raw, field)
+    if found is None:
+        raise ValueError(f"expected the pod's {field}, found none: send the whole Pod")
+    return found
+
+
+def _integer(raw: Object, field: str) -> int:
+    return _typed(raw, field, int, "an integer") or 0
+
+
+def _typed(raw: Object, field: str, kind: type, expected: str) -> Any:  # noqa: ANN401 - of the kind asked for
+    found = raw.get(field)
+    if found is not None and type(found) is not kind:
+        raise ValueError(
+            f"expected {expected} in the pod's {field}, found {reprlib.repr(found)}: send the whole Pod"
+        )
+    return found

@@ -1,0 +1,119 @@
+"""How the extender writes: only while it is the active one, and the ledger by compare-and-swap.
+
+Every write begins while the Lease is certainly ours and ends within the time that a successor still waits
+afterwards. What to write is decided by the caller, again for every newer ledger met.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from vgpu import ledger, values
+from vgpu.api import node_patch
+from vgpu_kube import crash, errors, logs, protocol, resources
+from vgpu_kube.objects import Object
+from vgpu_webhooks.extender import pods, turns, view
+
+logger = logging.getLogger(__name__)
+
+ATTEMPTS = 8
+"""How often one change is decided anew because another process wrote the same node in between."""
+
+
+class Standby(Exception):  # noqa: N818 - a state, no mistake
+    """Another process is, or may be, the active extender."""
+
+
+class Lead(Protocol):
+    """Who may write."""
+
+    @property
+    def active(self) -> bool:
+        """True while only this process writes, for certain, and knows all that was written before."""
+        ...
+
+
+class Writer:
+    """The only place from which the extender changes the cluster.
+
+    ``timeout_seconds`` bounds each write; a successor waits at least so long after our Lease has ended.
+    """
+
+    def __init__(
+        self,
+        kube: protocol.Kube,
+        *,
+        seen: view.View,
+        lead: Lead,
+        timeout_seconds: float,
+    ) -> None:
+        self._kube = kube
+        self._view = seen
+        self._lead = lead
+        self._timeout = timeout_seconds
+        self._turns = turns.Turns()
+
+    async def change(
+        self, node: str, decide: Callable[[values.Node], ledger.Change | values.Refusal], *, point: str
+    ) -> values.Refusal | None:
+        """Writes what ``decide`` makes of a node's newest ledger; its refusal, or None once it is written.
+
+        Raises Standby, and KubeError where the outcome is unknown or all attempts met a newer ledger.
+        """
+        async with self._turns.turn(node):
+            for attempt in range(1, ATTEMPTS + 1):
+                known = self._view.book.nodes.get(node)
+                if known is None:
+                    return _gone(node)
+                decided = decide(known)
+                if isinstance(decided, values.Refusal):
+                    return decided
+                if decided.empty:
+                    return None
+                try:
+                    await self._write(decided, point)
+                except errors.NotFound:
+                    self._view.book.forget_node(node)
+                    return _gone(node)
+                except errors.Conflict:
+                    logs.event(
+                        logger, logging.INFO, "ledger moved on", node=node, point=point, attempt=attempt
+                    )
+                    await self._view.refresh_node(node)
+                else:
+                    return None
+        raise errors.Conflict(409, "Conflict", f"{ATTEMPTS} attempts to write node {node} met a newer ledger")
+
+    async def bind(self, pod: pods.Pod, node: str, annotations: Mapping[str, str]) -> None:
+        """Binds this very pod; raises Standby or KubeError."""
+        self._claim_right()
+        crash.point("before-binding")
+        await self._kube.bind(pod.namespace, pod.name, pod.uid, node, annotations, timeout=self._timeout)
+        crash.point("after-binding")
+
+    async def annotate(self, pod: pods.Pod, annotations: Mapping[str, str]) -> None:
+        """Puts annotations on this very pod; raises Standby or KubeError."""
+        self._claim_right()
+        crash.point("before-wake")
+        body = {"metadata": {"uid": pod.uid, "annotations": dict(annotations)}}
+        await self._kube.patch_merge(resources.PODS, pod.name, body, pod.namespace, timeout=self._timeout)
+        crash.point("after-wake")
+
+    async def _write(self, change: ledger.Change, point: str) -> None:
+        self._claim_right()
+        crash.point(f"before-{point}")
+        raw: Object = await self._kube.patch_json(
+            resources.VGPU_NODES, change.node, node_patch.patch(change), timeout=self._timeout
+        )
+        crash.point(f"after-{point}")
+        self._view.nodes.observe(raw)
+
+    def _claim_right(self) -> None:
+        if not self._lead.active:
+            raise Standby("this extender is not the active one any more: ask again")
+
+
+def _gone(node: str) -> values.Refusal:
+    return values.Refusal(
+        reason=values.Reason.NO_FIT, message=f"VGPUNode {node} is gone: another node has to be chosen"
+    )
