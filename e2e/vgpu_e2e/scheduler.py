@@ -28,7 +28,7 @@ class Election:
 class Scheduler:
     """A kube-scheduler that is healthy inside the `async with`; with an election it may only be waiting.
 
-    extender_url is what the extender answers /filter and /bind below; None for the stock scheduler.
+    The extender answers /filter, /bind and /preempt below extender_url; None means the stock scheduler.
     """
 
     def __init__(
@@ -61,13 +61,11 @@ class Scheduler:
         await self.process.stop(grace_seconds=2.0)
 
     def _command(self, path: Path, port: int) -> list[str | Path]:
-        kubeconfig = self._plane.scheduler_kubeconfig
         options = {
             "config": path,
             "bind-address": "127.0.0.1",
             "secure-port": port,
-            "authentication-kubeconfig": kubeconfig,
-            "authorization-kubeconfig": kubeconfig,
+            "authorization-always-allow-paths": "/healthz,/readyz,/metrics",
         }
         return [self._plane.binaries / "kube-scheduler", *controlplane.flags(options)]
 
@@ -94,6 +92,7 @@ def _extender(url: str) -> Object:
         "urlPrefix": url,
         "filterVerb": "filter",
         "bindVerb": "bind",
+        "preemptVerb": "preempt",
         "httpTimeout": "5s",
         "nodeCacheCapable": True,
         "ignorable": False,
