@@ -1,0 +1,108 @@
+"""Claims: edits into the ledger, then facts from the view, then the status, written by the publisher.
+
+Also what a deletion waits for: the claim's pods and slices.
+"""
+
+from collections.abc import Callable, Iterable
+
+from vgpu import values
+from vgpu_kube.objects import Key
+from vgpu_kube.protocol import Kube
+from vgpu_operator import bounds, claim_conditions, claim_status, known, verdicts
+from vgpu_operator.metrics import Metrics
+from vgpu_operator.publishing import Publisher
+from vgpu_operator.view import View
+
+LOOKED_AT_AGAIN = 20
+"""Claims that wait are judged anew as room changes, so many a second, the longest unjudged first."""
+
+
+class Claims:
+    """Reconciles one claim at a time; ``clock`` is monotonic."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        view: View,
+        publisher: Publisher,
+        metrics: Metrics,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        self._kube = kube
+        self._view = view
+        self._publisher = publisher
+        self._metrics = metrics
+        self._clock = clock
+        self._unsettled: dict[Key, str] = {}  # claim -> pool, in the order in which they were judged
+
+    async def reconcile(self, key: Key) -> None:
+        """Brings the ledger and the status of one claim to what it asks; raises KubeError."""
+        claim = self._view.claims.items.get(key)
+        self._unsettled.pop(key, None)
+        if claim is None:
+            return
+        with self._metrics.reconciles.labels("VGPUClaim").time():
+            refusal = None if claim.meta.deleting else await self._carry_edit(claim)
+            facts = self._facts(claim, refusal)
+            if facts.pool_name is not None and (facts.waiting or refusal is not None):
+                self._unsettled[key] = facts.pool_name
+            await self._publish(claim, facts)
+
+    def waiting_for(self, pools: Iterable[str]) -> list[Key]:
+        """The claims to look at again now that there may be room in these pools."""
+        changed = set(pools)
+        return [key for key, pool in self._unsettled.items() if pool in changed][:LOOKED_AT_AGAIN]
+
+    def in_use(self, key: Key, uid: str) -> str | None:
+        """Why a claim cannot go yet, None where it can."""
+        pods = self._view.pods_of(key)
+        if not pods and not self._view.holdings.of(uid):
+            return None
+        return claim_conditions.leaving(pods)
+
+    async def _publish(self, claim: known.Claim, facts: claim_conditions.Facts) -> None:
+        created_at = {pod.ref.uid: pod.created_at for pod in facts.pods}
+        fields = claim_status.fields(claim.claim, facts.holdings, created_at)
+        await self._publisher.publish(claim.meta, claim.status, fields, claim_conditions.of(facts))
+
+    async def _carry_edit(self, claim: known.Claim) -> values.Refusal | None:
+        """Carries the claim's bounds into its slices; the first refusal, if there is one."""
+        edited = known.observed_generation(claim.status) < claim.meta.generation
+        refusals: list[values.Refusal] = []
+        for holding in self._view.slices_of(claim.claim):
+            if not bounds.differ(claim.claim, holding.slice, edited=edited):
+                continue
+            pool = self._view.book.pools.get(holding.slice.pool_name)
+            used = self._view.book.used(holding.slice.pool_name)
+            node, refusal = await bounds.carry(self._kube, holding, claim.claim, pool, used, edited=edited)
+            self._metrics.resizes.labels("edit", "refused" if refusal else "carried").inc()
+            self._view.nodes.observe(node)
+            refusals += [refusal] if refusal is not None else []
+        return refusals[0] if refusals else None
+
+    def _facts(self, claim: known.Claim, refusal: values.Refusal | None) -> claim_conditions.Facts:
+        view, asked = self._view, claim.claim
+        pool_name = view.pool_name_of(asked)
+        waiting = view.waiting(asked)
+        return claim_conditions.Facts(
+            claim=asked,
+            pool_name=pool_name,
+            pool=None if pool_name is None else view.book.pools.get(pool_name),
+            largest_bytes=0 if pool_name is None else view.membership.totals(pool_name).largest_bytes,
+            used={} if pool_name is None else view.book.used(pool_name),
+            holdings=view.slices_of(asked),
+            pods=view.pods_of((asked.ref.namespace, asked.ref.name)),
+            waiting=waiting,
+            verdict=self._verdict(asked, pool_name, waiting),
+            refused_edit=refusal,
+            deleting=claim.meta.deleting,
+        )
+
+    def _verdict(
+        self, claim: values.Claim, pool_name: str | None, waiting: tuple[known.Pod, ...]
+    ) -> verdicts.Verdict | None:
+        if not waiting or pool_name is None:
+            return None
+        request = verdicts.request(claim, pool_name, waiting[0].ref)
+        return verdicts.of(self._view.book, request, now=self._clock())

@@ -1,0 +1,66 @@
+"""What the operator counts of its own work, and of the pools' quotas; scraped at /metrics.
+
+Facts about claims in use are the node agents' to export.
+"""
+
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from vgpu import values
+
+
+class Metrics:
+    """The operator's metrics in a registry of their own."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.reconciles = Histogram(
+            "vgpu_reconcile_duration_seconds",
+            "Duration of one reconciliation, by kind of object.",
+            ["kind"],
+            registry=registry,
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
+        )
+        self.status_writes = Counter(
+            "vgpu_status_writes_total", "Statuses written, by kind of object.", ["kind"], registry=registry
+        )
+        self.resizes = Counter(
+            "vgpu_resizes_total",
+            "Edits of bounds carried into slices, by result.",
+            ["direction", "result"],
+            registry=registry,
+        )
+        self._quota_used = Gauge(
+            "vgpu_quota_used_bytes", "Memory a namespace holds.", ["pool", "namespace"], registry=registry
+        )
+        self._quota_nominal = Gauge(
+            "vgpu_quota_nominal_bytes",
+            "Memory of its nominal quota.",
+            ["pool", "namespace"],
+            registry=registry,
+        )
+        self._shown: dict[str, set[str]] = {}
+
+    def show_quotas(self, pool: values.Pool, used: Mapping[str, values.Amounts]) -> None:
+        """What each namespace holds of a pool; namespaces that hold nothing any more disappear."""
+        quotas = pool.quotas or {}
+        shown = {*quotas, *used}
+        for namespace in self._shown.get(pool.name, set()) - shown:
+            self._hide(pool.name, namespace)
+        for namespace in shown:
+            held = used.get(namespace, values.NOTHING)
+            self._quota_used.labels(pool.name, namespace).set(held.memory_bytes)
+            if namespace in quotas:
+                nominal = quotas[namespace].nominal.memory_bytes
+                self._quota_nominal.labels(pool.name, namespace).set(nominal)
+        self._shown[pool.name] = shown
+
+    def forget_pool(self, pool: str) -> None:
+        """A pool is gone, and its series with it."""
+        for namespace in self._shown.pop(pool, set()):
+            self._hide(pool, namespace)
+
+    def _hide(self, pool: str, namespace: str) -> None:
+        for gauge in (self._quota_used, self._quota_nominal):
+            gauge.remove_by_labels({"pool": pool, "namespace": namespace})

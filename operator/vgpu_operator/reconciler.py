@@ -1,0 +1,110 @@
+"""The operator without kopf and without HTTP: view, queues, writers and clocks put together as one value.
+
+What is decided for a pool or a claim stands in ``pools`` and ``claims``.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from vgpu_kube import resources
+from vgpu_kube.events import Recorder
+from vgpu_kube.objects import Key
+from vgpu_kube.protocol import Kube
+from vgpu_operator.claims import Claims
+from vgpu_operator.metrics import Metrics
+from vgpu_operator.pools import Pools
+from vgpu_operator.publishing import Publisher
+from vgpu_operator.view import View
+from vgpu_operator.workqueue import Workqueue
+
+ROOM_SECONDS = 1.0
+"""How often claims that wait are looked at again, where room has changed."""
+
+SILENCE_SECONDS = 15.0
+"""How often pools are looked at for agents that have fallen silent; no event tells of that."""
+
+
+class Reconciler:
+    """Keeps statuses and ledger in step with what is there, as long as ``running`` lasts.
+
+    ``now`` is the wall clock, ``clock`` a monotonic one, ``sleep`` waits by it.
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        metrics: Metrics,
+        recorder: Recorder,
+        *,
+        now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._sleep = sleep
+        self.view = View(kube, clock=clock)
+        self.pools = Pools(
+            self.view,
+            Publisher(kube, resources.VGPU_POOLS, self.view.pools, recorder, metrics, now=now),
+            metrics,
+            now=now,
+        )
+        self.claims = Claims(
+            kube,
+            self.view,
+            Publisher(kube, resources.VGPU_CLAIMS, self.view.claims, recorder, metrics, now=now),
+            metrics,
+            clock=clock,
+        )
+        self.pool_queue: Workqueue[str] = Workqueue(self.pools.reconcile, name="pool", sleep=sleep)
+        self.claim_queue: Workqueue[Key] = Workqueue(self.claims.reconcile, name="claim", sleep=sleep)
+        self._room_changed: set[str] = set()
+        self._judging = False
+        self.view.subscribe(on_claim=self._claim_changed, on_pool=self._pool_changed)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Follows the cluster; nothing is judged before ``start``, on half a view."""
+        async with self.view.following():
+            try:
+                yield
+            finally:
+                await self.stop()
+
+    def start(self) -> None:
+        """Begins to judge: everything that is known, and every change from now on."""
+        self._judging = True
+        for pool in self.view.book.pools:
+            self.pool_queue.wake(pool)
+        for claim in self.view.claims.items:
+            self.claim_queue.wake(claim)
+
+    async def stop(self) -> None:
+        """Ends all runs; nothing is written afterwards."""
+        await self.pool_queue.stop()
+        await self.claim_queue.stop()
+
+    async def look_for_room(self) -> None:
+        """Looks at claims that wait again and again, where room has changed; runs until cancelled."""
+        while True:
+            await self._sleep(ROOM_SECONDS)
+            changed, self._room_changed = self._room_changed, set()
+            for claim in self.claims.waiting_for(changed):
+                self.claim_queue.wake(claim)
+
+    async def look_for_silence(self) -> None:
+        """Looks at every pool again and again; runs until cancelled."""
+        while True:
+            await self._sleep(SILENCE_SECONDS)
+            for pool in self.view.book.pools:
+                self.pool_queue.wake(pool)
+
+    def _claim_changed(self, claim: Key) -> None:
+        if self._judging:
+            self.claim_queue.wake(claim)
+
+    def _pool_changed(self, pool: str) -> None:
+        self._room_changed.add(pool)
+        if self._judging:
+            self.pool_queue.wake(pool)
