@@ -353,10 +353,13 @@ def _refusal(status: int, content: bytes, retry_after: str | None) -> errors.Kub
 
 def _event(line: bytes) -> WatchEvent:
     event = orjson.loads(line)
-    if event["type"] == "ERROR":
-        status = event["object"]
-        raise errors.from_status(status.get("code") or 500, status)
-    return WatchEvent(event["type"], event["object"])
+    try:
+        kind, raw = event["type"], event["object"]
+    except (KeyError, TypeError):
+        raise ValueError(f"expected an event with type and object, found {line[:100]!r}") from None
+    if kind == "ERROR":
+        raise errors.from_status(raw.get("code") or 500, raw)
+    return WatchEvent(kind, raw)
 
 
 def _unreachable(what: str, error: Exception) -> errors.Unavailable:
