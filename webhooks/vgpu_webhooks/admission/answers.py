@@ -74,11 +74,6 @@ async def validate_claim(view: View, asked: Review) -> Verdict:
     if _deleting(asked.object) or not _spec_changed(asked):
         return review.ALLOWED  # else a pool that left would keep claims from being deleted or reported on
     claim = claim_api.to_values(asked.object)
-    if not claim.limits.covers(claim.requests):
-        raise RefusedError(
-            f"expected resources.limits of at least the requests ({claim.requests}), found {claim.limits}; "
-            "raise the limits or lower the requests"
-        )
     pool = await _pool_of(view, claim)
     hardware = view.hardware(pool)
     if sentence := fit.objection(claim, pool, hardware):
