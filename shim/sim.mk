@@ -1,0 +1,29 @@
+# Builds the simulated driver: build/shim/sim/libcuda.so.1.
+# Included by a Makefile that runs in this directory, or used alone: make -f sim.mk sim
+SIM_ROOT := $(dir $(lastword $(MAKEFILE_LIST)))
+SIM_SRC := $(SIM_ROOT)tests/sim
+SIM_OUT ?= $(SIM_ROOT)../build/shim/sim
+SIM_CC ?= $(CC)
+SIM_CFLAGS ?= -O2 -g
+SIM_FLAGS := -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -Wall -Wextra -Wshadow -Wconversion -Werror -I$(SIM_ROOT)include \
+  -I$(SIM_SRC)
+SIM_LINK := -shared -Wl,-Bsymbolic -Wl,-z,defs -Wl,-z,relro -Wl,-z,now -Wl,--version-script=$(SIM_SRC)/exports.map -pthread
+
+SIM_MACHINE := state clock config engine account record
+SIM_CUDA := device context memory pool vmm array share copy stream event launch graph lookup
+SIM_HEADERS := $(wildcard $(SIM_SRC)/*.h $(SIM_SRC)/*.def $(SIM_ROOT)include/*_abi.h)
+
+.PHONY: sim
+sim: $(SIM_OUT)/libcuda.so.1
+
+$(SIM_OUT)/%.o: $(SIM_SRC)/%.c $(SIM_HEADERS)
+	@mkdir -p $(@D)
+	$(SIM_CC) $(SIM_FLAGS) $(SIM_CFLAGS) -c $< -o $@
+
+# record.c and the thunks are compiled once per library: each has its own list of exports.
+$(SIM_OUT)/entries.o: $(SIM_SRC)/entries.S $(SIM_HEADERS)
+	@mkdir -p $(@D)
+	$(SIM_CC) -DLIST='"entries.def"' -DTABLE=entry_addresses -I$(SIM_SRC) -c $< -o $@
+
+$(SIM_OUT)/libcuda.so.1: $(addprefix $(SIM_OUT)/,$(addsuffix .o,$(SIM_MACHINE) $(SIM_CUDA) entries)) $(SIM_SRC)/exports.map
+	$(SIM_CC) $(SIM_CFLAGS) $(SIM_LINK) -Wl,-soname,libcuda.so.1 -o $@ $(filter %.o,$^)
