@@ -9,7 +9,7 @@ import contextlib
 import datetime
 from typing import Self
 
-from vgpu_e2e import background, gpunodes, rest
+from vgpu_e2e import background, gpunodes, rest, workqueue
 from vgpu_e2e.rest import Object
 
 HEARTBEAT_SECONDS = 60.0
@@ -28,7 +28,7 @@ class AgentMirror:
         self._labels: dict[str, dict[str, str]] = {}  # of the Nodes
         self._held: set[str] = set()
         self._tasks = background.Background()
-        self._dirty: asyncio.Queue[str] = asyncio.Queue()
+        self._dirty = workqueue.WorkQueue()
 
     async def __aenter__(self) -> Self:
         self._tasks.start(self._watch_ledgers())
@@ -49,7 +49,7 @@ class AgentMirror:
         """Report about a slice again, at once."""
         self._held.discard(slice_id)
         for name in self._latest:
-            self._dirty.put_nowait(name)
+            self._dirty.add(name)
 
     async def _watch_nodes(self) -> None:
         async for kind, node in self._api.watch(gpunodes.NODES):
@@ -57,7 +57,7 @@ class AgentMirror:
             labels = node["metadata"].get("labels", {})
             if kind != "DELETED" and labels != self._labels.get(name):
                 self._labels[name] = labels
-                self._dirty.put_nowait(name)
+                self._dirty.add(name)
 
     async def _watch_ledgers(self) -> None:
         async for kind, node in self._api.watch(gpunodes.VGPU_NODES):
@@ -65,14 +65,20 @@ class AgentMirror:
             if kind == "DELETED":
                 self._latest.pop(name, None)
             else:
-                self._latest[name] = node
-                self._dirty.put_nowait(name)
+                self._see(node)
+                self._dirty.add(name)
+
+    def _see(self, node: Object) -> None:
+        """Keep the newer of what is known and what the watch or an own write says."""
+        known = self._latest.get(node["metadata"]["name"], node)
+        if _age(node) >= _age(known):
+            self._latest[node["metadata"]["name"]] = node
 
     async def _work(self) -> None:
         while True:
-            name = await self._dirty.get()
-            if node := self._latest.get(name):
-                await self._settle(name, node)
+            async with self._dirty.turn() as name:
+                if node := self._latest.get(name):
+                    await self._settle(name, node)
 
     async def _settle(self, name: str, node: Object) -> None:
         if slices := changed_slices(node, held=self._held):
@@ -90,7 +96,7 @@ class AgentMirror:
 
     async def _patch(self, path: str, change: Object) -> None:
         with contextlib.suppress(rest.NotFoundError):  # gone meanwhile; the watch tells
-            await self._api.patch(f"{gpunodes.VGPU_NODES}/{path}", change)
+            self._see(await self._api.patch(f"{gpunodes.VGPU_NODES}/{path}", change))
 
 
 def changed_slices(node: Object, *, held: set[str]) -> Object:
@@ -121,6 +127,11 @@ def applied(entry: Object) -> Object:
         "revision": entry["revision"],
         "state": "Applied",
     }
+
+
+def _age(node: Object) -> int:
+    """Resource versions of one kind compare as integers."""
+    return int(node["metadata"]["resourceVersion"])
 
 
 def _says(reported: Object, report: Object) -> bool:

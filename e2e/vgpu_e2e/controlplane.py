@@ -158,7 +158,6 @@ class ControlPlane:
             # Hand-made nodes are Ready when created; the taint would wait for a controller to lift it.
             "disable-admission-plugins": "TaintNodesByCondition",
             "enable-aggregator-routing": "true",
-            "profiling": "false",
         }
 
     async def _start_controller_manager(self) -> None:

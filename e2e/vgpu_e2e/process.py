@@ -16,6 +16,7 @@ from pathlib import Path
 from vgpu_e2e import attached, errors
 
 POLL_SECONDS = 0.02
+REST_PER_PROBE = 4.0
 LOG_TAIL_BYTES = 4000
 
 Probe = Callable[[], Awaitable[bool]]
@@ -136,13 +137,18 @@ class Process:
 
 
 async def until(probe: Probe, *, timeout_seconds: float, awaited: str) -> None:
-    """Return once probe says yes; raise BedError that names what was awaited when the time is over."""
+    """Return once probe says yes; raise BedError that names what was awaited when the time is over.
+
+    A probe that takes long is asked less often, so that looking does not become the load.
+    """
+    clock = asyncio.get_running_loop().time
     try:
         async with asyncio.timeout(timeout_seconds):
             while True:
+                asked = clock()
                 if await probe():
                     return
-                await asyncio.sleep(POLL_SECONDS)
+                await asyncio.sleep(max(POLL_SECONDS, REST_PER_PROBE * (clock() - asked)))
     except TimeoutError:
         raise errors.BedError(f"expected {awaited} within {timeout_seconds:g} s, it did not come") from None
 
