@@ -29,7 +29,7 @@ def create_app(served: extender.Extender, registry: prometheus.CollectorRegistry
     app.router.add_post("/filter", _verb(wire.filter_args, served.answer_filter))
     app.router.add_post("/bind", _verb(wire.binding_args, served.answer_bind))
     app.router.add_post("/preempt", _verb(wire.preemption_args, served.answer_preempt))
-    app.router.add_get("/healthz", _healthz)
+    app.router.add_get("/healthz", _healthz(served))
     app.router.add_get("/readyz", _readyz(served))
     app.router.add_get("/metrics", _metrics(registry))
     return app
@@ -46,8 +46,13 @@ def _verb(read: Callable[[bytes], T], answer: Callable[[T], Awaitable[bytes]]) -
     return handle
 
 
-async def _healthz(_: web.Request) -> web.Response:
-    return web.Response(text="ok\n")
+def _healthz(served: extender.Extender) -> Handler:
+    async def handle(_: web.Request) -> web.Response:
+        if served.broken is not None:
+            return web.Response(status=500, text=f"start it anew: {served.broken}\n")
+        return web.Response(text="ok\n")
+
+    return handle
 
 
 def _readyz(served: extender.Extender) -> Handler:

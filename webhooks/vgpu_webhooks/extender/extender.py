@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -66,9 +66,10 @@ class Extender:
         self.settings = settings
         self.book = reservations.Book()
         self.metrics = metrics.Metrics(registry)
+        self.broken: str | None = None  # why this process has to be started anew
         self._stirred = asyncio.Event()
         clock = settings.clock
-        self.view = view.View(kube, book=self.book, clock=clock)
+        self.view = view.View(kube, book=self.book, clock=clock, sleep=settings.sleep)
         candidate = leadership.Leadership(
             kube=kube,
             name=LEASE_NAME,
@@ -198,23 +199,35 @@ class Extender:
             tasks = [
                 asyncio.create_task(self.lead.run(), name="extender lead"),
                 asyncio.create_task(self._keep_house(), name="extender housekeeping"),
+                asyncio.create_task(self._tick(), name="extender tick"),
             ]
+            for task in tasks:
+                task.add_done_callback(self._ended)
             try:
                 yield
             finally:
                 for task in reversed(tasks):
                     task.cancel()
                 await asyncio.wait(tasks)
-        for task in tasks:
-            if not task.cancelled():
-                task.result()  # what ended it early must not go unnoticed
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            self.broken = f"{task.get_name()} ended: {task.exception()!r}"
+            logs.event(logger, logging.ERROR, "extender broken", reason=self.broken)
 
     async def _keep_house(self) -> None:
         while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stirred.wait(), TICK_SECONDS)
+            await self._stirred.wait()
             self._stirred.clear()
-            await self.keep_house_once()
+            try:
+                await self.keep_house_once()
+            except Exception:  # a mistake of ours must not end all releases; the next tick looks at it again
+                logger.exception("housekeeping failed")
+
+    async def _tick(self) -> None:
+        while True:
+            await self.settings.sleep(TICK_SECONDS)
+            self._stirred.set()
 
     async def keep_house_once(self) -> None:
         """Does what is due: releases, then growth, then the pods that wait.

@@ -4,7 +4,7 @@ Feeds the core's Book and tells subscribers what changed; asks the cluster only 
 behind a caller. Nothing is decided and nothing is written here.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -38,16 +38,27 @@ class Claim:
 class View:
     """The caches. ``async with view.following():`` keeps them in step with the cluster."""
 
-    def __init__(self, kube: protocol.Kube, *, book: reservations.Book, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        kube: protocol.Kube,
+        *,
+        book: reservations.Book,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
         self.book = book
         self._kube = kube
         self._pods_by_uid: dict[str, pods.Pod] = {}
         self._node_uids: dict[str, str] = {}
-        self.pools = informer.Informer(kube, resources.VGPU_POOLS, decode=pool_api.to_values, clock=clock)
-        self.claims = informer.Informer(kube, resources.VGPU_CLAIMS, decode=_claim, clock=clock)
-        self.nodes = informer.Informer(kube, resources.VGPU_NODES, decode=node_api.to_values, clock=clock)
+        self.pools = informer.Informer(
+            kube, resources.VGPU_POOLS, decode=pool_api.to_values, clock=clock, sleep=sleep
+        )
+        self.claims = informer.Informer(kube, resources.VGPU_CLAIMS, decode=_claim, clock=clock, sleep=sleep)
+        self.nodes = informer.Informer(
+            kube, resources.VGPU_NODES, decode=node_api.to_values, clock=clock, sleep=sleep
+        )
         self.pods = informer.Informer(
-            kube, resources.PODS, labels=names.CLAIM_LABEL, decode=pods.decode, clock=clock
+            kube, resources.PODS, labels=names.CLAIM_LABEL, decode=pods.decode, clock=clock, sleep=sleep
         )
         self.pools.subscribe(self._pool_changed)
         self.nodes.subscribe(self._node_changed)
