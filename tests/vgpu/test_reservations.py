@@ -1,0 +1,218 @@
+"""Who is promised what while the ledger does not have it yet."""
+
+import pytest
+
+import builders as make
+from vgpu import ledger, reservations, values
+from vgpu.placement import choice
+
+SHARED = "uid-team-a-llm"
+
+
+def book(*nodes: values.Node, pool: values.Pool | None = None) -> reservations.Book:
+    found = reservations.Book(promise_seconds=30)
+    found.see_pool(pool or make.pool())
+    for node in nodes or (make.node("a"), make.node("b")):
+        found.see_node(node)
+    return found
+
+
+def placed(answer: object) -> choice.Placement:
+    assert isinstance(answer, choice.Placement), answer
+    return answer
+
+
+def test_asked_again_the_answer_stays() -> None:
+    desk = book()
+
+    answers = {placed(desk.place(make.request(), ["a", "b"], now=float(at))).node for at in range(5)}
+
+    assert len(answers) == 1
+    assert len(desk.promises) == 1
+
+
+def test_a_promise_is_not_given_twice() -> None:
+    desk = book(make.node("a"))
+    half = make.amounts(40, 50)
+
+    answers = [desk.place(make.request(f"pod-{n}", requests=half), ["a"], now=0) for n in range(3)]
+
+    assert [isinstance(answer, choice.Placement) for answer in answers] == [True, True, False]
+
+
+def test_an_unclaimed_promise_expires() -> None:
+    desk = book(make.node("a"))
+    whole = make.amounts(80, 100)
+    desk.place(make.request("pod-0", requests=whole), ["a"], now=0)
+
+    answer = desk.place(make.request("pod-1", requests=whole), ["a"], now=30)
+
+    assert placed(answer).node == "a"
+    assert set(desk.promises) == {"pod-1"}
+
+
+def test_the_promise_follows_when_the_scheduler_refuses_its_node() -> None:
+    desk = book()
+    first = placed(desk.place(make.request(), ["a", "b"], now=0)).node
+    other = {"a": "b", "b": "a"}[first]
+
+    answer = desk.place(make.request(), [other], now=1)
+
+    assert placed(answer).node == other
+    assert desk.promises["pod-0"].node == other
+
+
+def test_an_edited_claim_is_placed_anew() -> None:
+    desk = book(make.node("a"), make.node("b", devices=[make.device("GPU-b", gib=160)]))
+    desk.place(make.request(), ["a"], now=0)
+
+    answer = desk.place(make.request(requests=make.amounts(100, 25)), ["a", "b"], now=1)
+
+    assert placed(answer).node == "b"
+
+
+def test_a_promise_on_a_device_that_fell_ill_is_moved() -> None:
+    desk = book(make.node("a"))
+    desk.place(make.request(), ["a"], now=0)
+    desk.see_node(make.node("a", devices=[make.device("GPU-a", healthy=False)], revision=1))
+    desk.see_node(make.node("b"))
+
+    assert placed(desk.place(make.request(), ["a", "b"], now=1)).node == "b"
+
+
+def test_a_slice_in_the_ledger_is_the_only_answer() -> None:
+    desk = book(make.node("a"), make.node("b", slices=[make.slice_("pod-0", uuids=("GPU-b",))]))
+
+    assert placed(desk.place(make.request(), ["a", "b"], now=0)).node == "b"
+
+
+def test_a_slice_on_a_node_that_is_not_offered_is_named_for_release() -> None:
+    desk = book(make.node("a"), make.node("b", slices=[make.slice_("pod-0", uuids=("GPU-b",))]))
+
+    assert desk.place(make.request(), ["a"], now=0) == reservations.Elsewhere(node="b")
+
+
+def test_all_pods_of_a_shared_claim_go_where_the_first_is_promised() -> None:
+    desk = book()
+    first = placed(desk.place(make.request("pod-0", slice_id=SHARED), ["a", "b"], now=0))
+
+    second = placed(desk.place(make.request("pod-1", slice_id=SHARED), ["a", "b"], now=0))
+
+    assert second == first
+    assert desk.used("a100")["team-a"] == make.amounts(16, 25)
+
+
+def test_a_shared_slice_is_not_torn_apart_by_a_pod_that_cannot_reach_it() -> None:
+    desk = book()
+    first = placed(desk.place(make.request("pod-0", slice_id=SHARED), ["a", "b"], now=0)).node
+    other = {"a": "b", "b": "a"}[first]
+
+    answer = desk.place(make.request("pod-1", slice_id=SHARED), [other], now=0)
+
+    assert isinstance(answer, choice.NoFit)
+    assert desk.promises[SHARED].node == first
+
+
+def test_a_shared_slice_in_the_ledger_keeps_its_other_pods_in_place() -> None:
+    held = make.slice_(SHARED, uuids=("GPU-b",), pods=("pod-0",))
+    desk = book(make.node("a"), make.node("b", slices=[held]))
+
+    assert isinstance(desk.place(make.request("pod-1", slice_id=SHARED), ["a"], now=0), choice.NoFit)
+
+
+def test_promises_count_against_the_quota() -> None:
+    quotas = {"team-a": values.Quota(nominal=make.amounts(20, 100), borrowing_limit=make.amounts())}
+    desk = book(pool=make.pool(quotas=quotas))
+    desk.place(make.request("pod-0"), ["a", "b"], now=0)
+
+    refusal = desk.place(make.request("pod-1"), ["a", "b"], now=0)
+
+    assert isinstance(refusal, values.Refusal)
+    assert refusal.reason is values.Reason.WAITING_FOR_QUOTA
+
+
+def test_a_growth_under_way_counts_against_the_quota_until_it_is_settled() -> None:
+    quotas = {"team-a": values.Quota(nominal=make.amounts(40, 100), borrowing_limit=make.amounts())}
+    growing = make.slice_("pod-0", uuids=("GPU-a",), wanted=make.amounts(30, 25))
+    desk = book(make.node("a", slices=[growing]), make.node("b"), pool=make.pool(quotas=quotas))
+
+    change = desk.grant("pod-0")
+
+    assert isinstance(change, ledger.Change)
+    assert isinstance(desk.place(make.request("pod-1"), ["a", "b"], now=0), values.Refusal)
+
+    desk.settle("pod-0")
+
+    assert placed(desk.place(make.request("pod-1"), ["a", "b"], now=0)).node in {"a", "b"}
+
+
+def test_a_growth_beyond_the_quota_is_refused() -> None:
+    quotas = {"team-a": values.Quota(nominal=make.amounts(20, 100), borrowing_limit=make.amounts())}
+    growing = make.slice_("pod-0", uuids=("GPU-a",), wanted=make.amounts(30, 25))
+    desk = book(make.node("a", slices=[growing]), pool=make.pool(quotas=quotas))
+
+    refusal = desk.grant("pod-0")
+
+    assert isinstance(refusal, values.Refusal)
+    assert refusal.reason is values.Reason.WAITING_FOR_QUOTA
+
+
+def test_growth_does_not_take_what_is_promised_to_a_pod() -> None:
+    growing = make.slice_("pod-0", uuids=("GPU-a",), wanted=make.amounts(40, 100))
+    desk = book(make.node("a", slices=[growing]))
+    desk.place(make.request("pod-1", requests=make.amounts(60, 10)), ["a"], now=0)
+
+    assert isinstance(desk.grant("pod-0"), values.Refusal)
+
+
+def test_wishes_come_by_priority() -> None:
+    low = make.slice_("low", uuids=("GPU-a",), wanted=make.amounts(20, 25))
+    high = values.Slice(
+        **{name: getattr(low, name) for name in low.__slots__ if name not in {"id", "priority"}},
+        id="high",
+        priority=5,
+    )
+    desk = book(make.node("a", slices=[low, high]))
+
+    assert desk.wishes() == ["high", "low"]
+
+
+def test_an_unknown_pool_is_refused_by_name() -> None:
+    refusal = book().place(make.request(pool_name="h100"), ["a"], now=0)
+
+    assert isinstance(refusal, values.Refusal)
+    assert refusal.reason is values.Reason.POOL_NOT_FOUND
+    assert "h100" in refusal.message
+
+
+def test_a_node_without_a_report_says_so() -> None:
+    answer = book(make.node("a")).place(make.request(requests=make.amounts(90, 1)), ["a", "new"], now=0)
+
+    assert isinstance(answer, choice.NoFit)
+    assert set(answer.reasons) == {"a", "new"}
+
+
+def test_an_older_revision_than_the_one_known_is_ignored() -> None:
+    desk = book(make.node("a", slices=[make.slice_("pod-0", uuids=("GPU-a",))], revision=2))
+
+    desk.see_node(make.node("a", revision=1))
+
+    assert desk.slice_of("pod-0") is not None
+
+
+def test_a_node_that_is_gone_gives_its_quota_back() -> None:
+    desk = book(make.node("a", slices=[make.slice_("pod-0", uuids=("GPU-a",))]))
+    assert desk.used("a100")["team-a"] == make.amounts(16, 25)
+
+    desk.forget_node("a")
+
+    assert desk.used("a100")["team-a"] == values.NOTHING
+    assert desk.slice_of("pod-0") is None
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_quota_counts_every_gpu_of_a_slice(count: int) -> None:
+    uuids = tuple(f"GPU-{index}" for index in range(count))
+    node = make.node("a", devices=[make.device(uuid) for uuid in uuids], slices=[make.slice_(uuids=uuids)])
+
+    assert book(node).used("a100")["team-a"] == make.amounts(16, 25).times(count)
