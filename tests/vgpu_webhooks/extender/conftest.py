@@ -1,5 +1,6 @@
 """A stage for the extender: a cluster in memory, time that passes on command, and processes that can die."""
 
+import inspect
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -35,8 +36,8 @@ class Wire:
 
     def __getattr__(self, verb: str) -> Any:
         method = getattr(self._cluster, verb)
-        if verb == "watch":
-            return method
+        if not inspect.iscoroutinefunction(method):
+            return method  # what is read piece by piece
 
         async def request(resource: Any, *arguments: Any, **options: Any) -> Any:
             self._pass(verb, resource, "before")
