@@ -233,7 +233,11 @@ class ControlPlane:
             stderr=asyncio.subprocess.PIPE,
             env={"HOME": str(self.directory), "PATH": "/usr/bin:/bin"},
         )
-        output, complaint = await child.communicate(stdin.encode())
+        try:
+            output, complaint = await child.communicate(stdin.encode())
+        finally:
+            if child.returncode is None:
+                child.kill()
         if child.returncode:
             raise errors.BedError(f"kubectl {' '.join(arguments)}: {complaint.decode().strip()}")
         return output.decode()

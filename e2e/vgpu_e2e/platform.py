@@ -60,7 +60,8 @@ class Service:
 class Bed:
     """A running platform inside the `async with`: every part is ready and every node is known.
 
-    With several extenders each has a scheduler of its own, and those elect the one that works.
+    With several extenders each has a scheduler of its own, and those elect the one that works. A short lease
+    makes a takeover quick, and writes time out early on a busy machine.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Bed:
         nodes: int = 4,
         shape: gpunodes.NodeShape | None = None,
         extenders: int = 1,
-        lease_seconds: int = 4,
+        lease_seconds: int = 8,
         log_level: str = "info",
         directory: Path | None = None,
         keep: bool = False,

@@ -59,7 +59,10 @@ class Process:
         return self._started().poll()
 
     def start(self, *extra: str) -> None:
-        """Start it in a session of its own, with extra arguments this time; its output joins the log."""
+        """Start it in a session of its own, with extra arguments this time; its output joins the log.
+
+        It dies with the calling thread, which is what the kernel takes for its parent.
+        """
         if self.running:
             raise errors.BedError(
                 f"expected {self.name} to be stopped, it runs with pid {self.pid}; stop it first"
