@@ -6,7 +6,7 @@ Loading of credentials stands in ``vgpu_kube.credentials``, caching in ``vgpu_ku
 # ruff: noqa: ASYNC109 -- the timeout is an option of the request, the server is told of it
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlencode
@@ -67,26 +67,35 @@ class Client:
         *,
         timeout: float = DEFAULT_TIMEOUT,
     ) -> ListResult:
-        """Every selected object, page by page, of one consistent version."""
-        query = _query(
-            labelSelector=labels, fieldSelector=fields, resourceVersion=resource_version, limit=PAGE
-        )
+        """Every selected object, of one consistent version; begun anew where that went meanwhile."""
         for attempt in range(1, LIST_ATTEMPTS + 1):
             try:
-                return await self._pages(resource.path(namespace), query, timeout)
+                pages = self.pages(resource, namespace, labels, fields, resource_version, timeout=timeout)
+                return _joined([page async for page in pages])
             except errors.Gone:
                 if attempt == LIST_ATTEMPTS:
                     raise
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _pages(self, path: str, query: dict[str, str], timeout: float) -> ListResult:
-        items: list[Object] = []
-        query = dict(query)
+    async def pages(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        labels: str | None = None,
+        fields: str | None = None,
+        resource_version: str | None = None,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> AsyncGenerator[ListResult, None]:
+        """The same, a page at a time."""
+        query = _query(
+            labelSelector=labels, fieldSelector=fields, resourceVersion=resource_version, limit=PAGE
+        )
         while True:
-            page = await self._send("GET", path, query=query, timeout=timeout)
-            items += _typed(page)
+            page = await self._send("GET", resource.path(namespace), query=query, timeout=timeout)
+            yield ListResult(_typed(page), page["metadata"]["resourceVersion"])
             if not (token := page["metadata"].get("continue")):
-                return ListResult(items, page["metadata"]["resourceVersion"])
+                return
             query.pop("resourceVersion", None)  # the token carries the version of the first page
             query["continue"] = token
 
@@ -318,6 +327,10 @@ def _present(**options: object) -> dict[str, Any]:
 
 def _query(**options: object) -> dict[str, str]:
     return {name: str(value) for name, value in _present(**options).items()}
+
+
+def _joined(pages: Sequence[ListResult]) -> ListResult:
+    return ListResult([raw for page in pages for raw in page.items], pages[-1].resource_version)
 
 
 def _typed(page: Object) -> list[Object]:

@@ -15,9 +15,9 @@ from typing import Any, Generic, Self, TypeVar, cast, overload
 
 from vgpu_kube import errors, objects, selectors
 from vgpu_kube.backoff import Backoff
-from vgpu_kube.cache import Cache, Change, ChangeKind, DecodeError, identity
+from vgpu_kube.cache import Cache, Change, ChangeKind, DecodeError, Replacement, identity
 from vgpu_kube.objects import Key, Object
-from vgpu_kube.protocol import DEFAULT_TIMEOUT, WATCH_SECONDS, Kube, WatchEvent
+from vgpu_kube.protocol import DEFAULT_TIMEOUT, WATCH_SECONDS, Kube, ListResult, WatchEvent
 from vgpu_kube.resources import Resource
 
 __all__ = ["Change", "ChangeKind", "DecodeError", "Informer", "identity"]
@@ -191,15 +191,23 @@ class Informer(Generic[T]):
         return 0.0
 
     async def _list(self) -> None:
-        result = await self._kube.list(self._resource, self._namespace, self._labels, self._fields)
-        self._contact()
-        with self._cache.replacing(result.resource_version) as replacement:
-            await self._paced(replacement.put, result.items)
-            await self._paced(replacement.drop, replacement.missing())
-        self._continue_from = result.resource_version
+        """Puts a list into the cache page by page, so that no more than one page is held raw."""
+        pages = self._kube.pages(self._resource, self._namespace, self._labels, self._fields)
+        async with aclosing(pages):
+            first = await anext(pages)
+            with self._cache.replacing(first.resource_version) as replacement:
+                await self._put(replacement, first)
+                async for page in pages:
+                    await self._put(replacement, page)
+                await self._paced(replacement.drop, replacement.missing())
+        self._continue_from = first.resource_version
         self._notify()
         self._synced.set()
-        logger.info("cache listed resource=%s objects=%d", self._resource, len(result.items))
+        logger.info("cache listed resource=%s objects=%d", self._resource, len(self.items))
+
+    async def _put(self, replacement: Replacement[T], page: ListResult) -> None:
+        self._contact()
+        await self._paced(replacement.put, page.items)
 
     async def _watch(self) -> None:
         assert self._continue_from is not None, "a watch continues from a list"

@@ -70,6 +70,22 @@ class Kube(Protocol):
         """
         ...
 
+    def pages(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        labels: str | None = None,
+        fields: str | None = None,
+        resource_version: str | None = None,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> AsyncGenerator[ListResult, None]:
+        """The same, a page at a time and all of one version, for lists too long to be held whole.
+
+        Raises :class:`~vgpu_kube.errors.Gone` where that version went while it was read: begin anew.
+        """
+        ...
+
     async def create(
         self,
         resource: Resource,

@@ -32,6 +32,7 @@ class Cluster:
     def __init__(self, *, now: Callable[[], datetime] = lambda: EPOCH) -> None:
         self.on_request: Callable[[Request, Moment], Awaitable[None] | None] | None = None
         self.requests: list[Request] = []
+        self.page_size = 500
         self._now = now
         self._store = Store()
         self._owners: dict[tuple[Resource, str], ownership.Owners] = {}
@@ -131,6 +132,23 @@ class Cluster:
         async with self._serving("list", resource, namespace):
             selection = Selection(resource=resource, namespace=namespace, labels=labels, fields=fields)
             return ListResult(self._store.select(selection), str(self._store.version))
+
+    async def pages(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        labels: str | None = None,
+        fields: str | None = None,
+        resource_version: str | None = None,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> AsyncGenerator[ListResult, None]:
+        """The same, as pages of ``page_size``; a compaction between two of them ends the list as Gone."""
+        found, version = await self.list(resource, namespace, labels, fields)
+        for start in range(0, max(len(found), 1), self.page_size):
+            if start and int(version) < self._store.compacted:
+                raise errors.Gone(410, "Expired", "the provided continue parameter is too old")
+            yield ListResult(found[start : start + self.page_size], version)
 
     async def create(
         self,

@@ -68,7 +68,7 @@ class Store:
         self.version = 1
         self._objects: dict[Resource, dict[Key, Object]] = {}
         self._history: list[Written] = []
-        self._compacted = 0
+        self.compacted = 0
         self._watchers: list[Watcher] = []
         self._held: list[Written] | None = None
 
@@ -121,7 +121,7 @@ class Store:
     def compact(self) -> None:
         """Forgets the history: watches from before now are gone."""
         self._history.clear()
-        self._compacted = self.version
+        self.compacted = self.version
 
     def bookmark(self) -> None:
         """Tells every watch the present version."""
@@ -146,8 +146,8 @@ class Store:
 
     async def watch(self, selection: Selection, version: int) -> AsyncGenerator[WatchEvent, None]:
         """What happens to a selection after a version."""
-        if version < self._compacted:
-            raise errors.Gone(410, "Expired", f"too old resource version: {version} ({self._compacted})")
+        if version < self.compacted:
+            raise errors.Gone(410, "Expired", f"too old resource version: {version} ({self.compacted})")
         watcher = Watcher(selection)
         held = {written.version for written in self._held or ()}
         for written in self._history:
