@@ -85,10 +85,10 @@ class View:
         return None
 
     def pool_name_of(self, claim: values.Claim) -> str | None:
-        """The pool a claim draws from: the one it names, else the default one; None where there is none."""
+        """The pool a claim draws from: the one it names, else the first of the default ones, else None."""
         if claim.pool_name is not None:
             return claim.pool_name
-        return next((pool.name for pool in self.book.pools.values() if pool.is_default), None)
+        return min((pool.name for pool in self.book.pools.values() if pool.is_default), default=None)
 
     def pods_of(self, claim: Key) -> tuple[known.Pod, ...]:
         """The pods of a claim that are not finished, the oldest first."""
@@ -116,7 +116,10 @@ class View:
         else:
             self.book.see_pool(new.pool)
             self.membership.see_pool(new.pool)
-        for other in self.book.pools:  # whether pools overlap, and which is the default, concerns them all
+        for other in {
+            name,
+            *self.book.pools,
+        }:  # whether pools overlap, and which is the default, concerns them all
             self._on_pool(other)
         for key, claim in self.claims.items.items():
             if claim.claim.pool_name in (None, name):
