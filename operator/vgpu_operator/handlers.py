@@ -84,4 +84,4 @@ def _login(kubeconfig: str | None, **kwargs: Any) -> kopf.ConnectionInfo | None:
 
 def _hold_back(reason: str | None, retry: int) -> None:
     if reason is not None:
-        raise kopf.TemporaryError(reason, delay=min(LONGEST_DELAY, 2.0**retry))
+        raise kopf.TemporaryError(reason, delay=min(LONGEST_DELAY, 2.0 ** min(retry, 10)))
