@@ -1,4 +1,4 @@
-# Builds the simulated driver: build/shim/sim/libcuda.so.1.
+# Builds the simulated driver: build/shim/sim/libcuda.so.1 and libnvidia-ml.so.1.
 # Included by a Makefile that runs in this directory, or used alone: make -f sim.mk sim
 SIM_ROOT := $(dir $(lastword $(MAKEFILE_LIST)))
 SIM_SRC := $(SIM_ROOT)tests/sim
@@ -11,10 +11,11 @@ SIM_LINK := -shared -Wl,-Bsymbolic -Wl,-z,defs -Wl,-z,relro -Wl,-z,now -Wl,--ver
 
 SIM_MACHINE := state clock config engine account record
 SIM_CUDA := device context memory pool vmm array share copy stream event launch graph lookup
+SIM_NVML := nvml nvml_process nvml_topology
 SIM_HEADERS := $(wildcard $(SIM_SRC)/*.h $(SIM_SRC)/*.def $(SIM_ROOT)include/*_abi.h)
 
 .PHONY: sim
-sim: $(SIM_OUT)/libcuda.so.1
+sim: $(SIM_OUT)/libcuda.so.1 $(SIM_OUT)/libnvidia-ml.so.1
 
 $(SIM_OUT)/%.o: $(SIM_SRC)/%.c $(SIM_HEADERS)
 	@mkdir -p $(@D)
@@ -25,5 +26,12 @@ $(SIM_OUT)/entries.o: $(SIM_SRC)/entries.S $(SIM_HEADERS)
 	@mkdir -p $(@D)
 	$(SIM_CC) -DLIST='"entries.def"' -DTABLE=entry_addresses -I$(SIM_SRC) -c $< -o $@
 
+$(SIM_OUT)/nvml_entries.o: $(SIM_SRC)/entries.S $(SIM_HEADERS)
+	@mkdir -p $(@D)
+	$(SIM_CC) -DLIST='"nvml_entries.def"' -DTABLE=entry_addresses -I$(SIM_SRC) -c $< -o $@
+
 $(SIM_OUT)/libcuda.so.1: $(addprefix $(SIM_OUT)/,$(addsuffix .o,$(SIM_MACHINE) $(SIM_CUDA) entries)) $(SIM_SRC)/exports.map
 	$(SIM_CC) $(SIM_CFLAGS) $(SIM_LINK) -Wl,-soname,libcuda.so.1 -o $@ $(filter %.o,$^)
+
+$(SIM_OUT)/libnvidia-ml.so.1: $(addprefix $(SIM_OUT)/,$(addsuffix .o,$(SIM_MACHINE) $(SIM_NVML) nvml_entries)) $(SIM_SRC)/exports.map
+	$(SIM_CC) $(SIM_CFLAGS) $(SIM_LINK) -Wl,-soname,libnvidia-ml.so.1 -o $@ $(filter %.o,$^)

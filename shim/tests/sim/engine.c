@@ -380,3 +380,12 @@ uint64_t engine_earliest(struct sim_state *state, int c, uint32_t s, uint32_t it
   uint64_t wait = kept_away(state, c) + work;
   return d->now + (wait > 0 ? wait : 1);
 }
+
+unsigned engine_utilization(struct sim_state *state, const uint16_t *samples, uint64_t count, uint64_t first) {
+  uint64_t window = option_value(state, OPTION_nvml_window_ns) / option_value(state, OPTION_nvml_period_ns);
+  if (window < 1) window = 1;
+  if (window > SIM_SAMPLES) window = SIM_SAMPLES;
+  uint64_t sum = 0;
+  for (uint64_t i = 0; i < window && i < count - first; i++) sum += samples[(count - 1 - i) % SIM_SAMPLES];
+  return (unsigned)((sum / window + 5) / 10);
+}

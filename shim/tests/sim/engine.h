@@ -22,4 +22,7 @@ uint64_t engine_pending(struct sim_state *state, int channel);
 /* A time, later than now, before which the first `items` of that stream cannot be done. */
 uint64_t engine_earliest(struct sim_state *state, int channel, uint32_t stream, uint32_t items);
 
+/* Utilisation in percent as NVML states it: the mean of the samples in its window. */
+unsigned engine_utilization(struct sim_state *state, const uint16_t *samples, uint64_t count, uint64_t first);
+
 #endif
