@@ -69,7 +69,7 @@ async def serve(options: Options) -> None:
         followed = await stack.enter_async_context(view.follow(kube))
         application = app.create_app(view=followed, metrics=Metrics(CollectorRegistry()))
         await stack.enter_async_context(
-            server.served(application, certificates=certificates, host=options.host, port=options.port)
+            server.served(application, context=certificates.context, host=options.host, port=options.port)
         )
         fresh = asyncio.create_task(certificates.keep_fresh())
         await server.until_stopped()

@@ -16,6 +16,12 @@ from vgpu_webhooks.admission import shape
 API_VERSION = "admission.k8s.io/v1"
 KIND = "AdmissionReview"
 
+MAX_PARTS = 50_000
+"""Objects and lists in a body, counted before they are built: a flood of them would hold up everyone else.
+
+The largest pods have a few thousand.
+"""
+
 MAX_MESSAGE = 4000
 """Characters of a refusal; a pod may have hundreds of containers, each with the same fault."""
 
@@ -98,6 +104,10 @@ def answer(uid: str, verdict: Verdict) -> bytes:
 
 
 def _decoded(body: bytes) -> Object:
+    if (found := body.count(b"{") + body.count(b"[")) > MAX_PARTS:
+        raise shape.MalformedError(
+            f"expected at most {MAX_PARTS} objects and lists, found {found}; send a smaller object"
+        )
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
