@@ -175,7 +175,11 @@ class Stage:
         await self.cluster.patch_merge(resources.VGPU_NODES, name, {"spec": spec})
 
     async def start(
-        self, identity: str | None = None, *, registry: prometheus.CollectorRegistry | None = None
+        self,
+        identity: str | None = None,
+        *,
+        registry: prometheus.CollectorRegistry | None = None,
+        patience_seconds: float = 0.0,
     ) -> Process:
         """An extender, running as far as it gets without time passing."""
         self.started += 1
@@ -185,6 +189,7 @@ class Stage:
             clock=self.clock.monotonic,
             now=self.clock.now,
             sleep=self.clock.sleep,
+            patience_seconds=patience_seconds,
         )
         served = extender.Extender(
             cast(protocol.Kube, connection), settings, registry=registry or prometheus.CollectorRegistry()

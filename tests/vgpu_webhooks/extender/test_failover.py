@@ -1,5 +1,6 @@
 """Death and succession: killed on either side of each write, and two extenders of which one acts."""
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -195,3 +196,18 @@ async def test_a_fresh_leader_wakes_the_pods_that_the_last_one_refused(stage: "S
     await stage.succeed(first)
 
     assert "vgpu.dev/retry" in stage.pod("b")["metadata"]["annotations"]
+
+
+async def test_a_call_waits_for_the_handover_and_is_answered_then(stage: "Stage") -> None:
+    offered = stage.add_nodes(2)
+    stage.add_pool()
+    stage.add_claim()
+    await stage.start("one")
+    second = await stage.start("two", patience_seconds=4.0)
+    call = asyncio.create_task(second.filter(stage.add_pod("a"), offered))
+    await settle()
+    assert not call.done()
+
+    await stage.clock.advance(3.5)
+
+    assert (await call)["NodeNames"] == ["gpu-0"]

@@ -37,6 +37,9 @@ LEASE_NAME = "vgpu-extender"
 TICK_SECONDS = 1.0
 """How often what only time changes is looked at: promises that expire, slices whose pod is never bound."""
 
+PATIENCE_SECONDS = 4.0
+"""How long a call waits for a handover; kube-scheduler gives up after 5 s (httpTimeout)."""
+
 SILENCE_SECONDS = 180.0
 """A cache that has heard nothing for so long is not to be relied on; bookmarks come about once a minute."""
 
@@ -52,6 +55,7 @@ class Settings:
     identity: str
     namespace: str = "vgpu-system"
     lease_seconds: int = 8
+    patience_seconds: float = PATIENCE_SECONDS
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = field(default=_now)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -132,8 +136,7 @@ class Extender:
 
     async def answer_filter(self, args: wire.FilterArgs) -> bytes:
         """ExtenderFilterResult for a pod."""
-        self.lead.called()
-        if not self.lead.active:
+        if not await self.lead.called(patience_seconds=self.settings.patience_seconds):
             return wire.filter_error(self._rejected("Standby", self._standby()))
         with self.metrics.duration.labels("filter").time():
             try:
@@ -155,8 +158,7 @@ class Extender:
 
     async def answer_bind(self, args: wire.BindingArgs) -> bytes:
         """ExtenderBindingResult for a pod and its node."""
-        self.lead.called()
-        if not self.lead.active:
+        if not await self.lead.called(patience_seconds=self.settings.patience_seconds):
             return wire.binding_error(self._rejected("Standby", self._standby()))
         with self.metrics.duration.labels("bind").time():
             try:

@@ -38,6 +38,7 @@ class Lead:
         self._clock = clock
         self._sleep = sleep
         self._caught_up = False
+        self._turned_active = asyncio.Event()
         self._called_at = float("-inf")
         self._tasks: dict[str, asyncio.Task[None]] = {}
         candidate.on_acquired = lambda: self._start("catch-up", self._become_active())
@@ -54,11 +55,27 @@ class Lead:
         """Who held the Lease when it was last seen."""
         return self._candidate.holder
 
-    def called(self) -> None:
-        """Our scheduler has called: stay active, or become it."""
+    async def called(self, *, patience_seconds: float) -> bool:
+        """Our scheduler has called: stay active, or become it within its patience; whether this is so.
+
+        An error would send the pod into a back-off that no event ends, so a handover is worth waiting for.
+        """
         self._called_at = self._clock()
+        if self.active:
+            return True
         if not self._candidate.valid():
             self._start("seek", self._seek())
+        if patience_seconds > 0:
+            await self._turn(patience_seconds)
+        return self.active
+
+    async def _turn(self, patience_seconds: float) -> None:
+        """Returns when we turn active, or the patience ends."""
+        turned = asyncio.create_task(self._turned_active.wait())
+        expired = asyncio.ensure_future(self._sleep(patience_seconds))
+        _, pending = await asyncio.wait({turned, expired}, return_when=asyncio.FIRST_COMPLETED)
+        for each in pending:
+            each.cancel()
 
     async def run(self) -> None:
         """Competes for the Lease until cancelled, then releases it."""
@@ -79,10 +96,12 @@ class Lead:
                 self._caught_up = True
         if self.active:
             logs.event(logger, logging.INFO, "extender active", identity=self._candidate.identity)
+            self._turned_active.set()
             self._on_active()
 
     def _become_standby(self) -> None:
         self._caught_up = False
+        self._turned_active.clear()
         if "catch-up" in self._tasks:
             self._tasks["catch-up"].cancel()  # what it has listed may be older than the next holder's writes
         logs.event(logger, logging.INFO, "extender standby", identity=self._candidate.identity)
