@@ -1,0 +1,82 @@
+/* Numbers contexts, so that what one held can be given back when it is
+ * destroyed, and remembers per thread the one that is current. */
+#include "context.h"
+
+#include "guest.h"
+#include "pointers.h"
+#include "real.h"
+#include "spin.h"
+
+enum { CONTEXTS = POINTER_CONTEXTS };
+
+static struct {
+  CUcontext handle;
+  uint32_t device;
+} known[CONTEXTS]; /* index 0 stays empty */
+
+static struct spin lock;
+static uint32_t epoch = 1; /* counts up when a number may mean another context */
+
+static __thread struct {
+  CUcontext handle;
+  uint32_t epoch;
+  struct context context;
+} last;
+
+static uint32_t find(CUcontext handle) {
+  for (uint32_t i = 1; i < CONTEXTS; i++)
+    if (known[i].handle == handle) return i;
+  return 0;
+}
+
+uint32_t context_index(CUcontext handle) {
+  spin_lock(&lock);
+  uint32_t index = handle ? find(handle) : 0;
+  spin_unlock(&lock);
+  return index;
+}
+
+/* With every number taken, further contexts share the last: their memory then
+ * comes back by being freed, not with the context. */
+static uint32_t enrol(CUcontext handle, uint32_t device) {
+  spin_lock(&lock);
+  uint32_t index = find(handle);
+  if (!index) index = find(NULL);
+  if (!index) index = CONTEXTS - 1;
+  known[index].handle = handle;
+  known[index].device = device;
+  spin_unlock(&lock);
+  return index;
+}
+
+static struct context look_up(CUcontext handle) {
+  CUdevice ordinal;
+  if (real()->cuCtxGetDevice(&ordinal)) return (struct context){0, VGPU_DEVICES_MAX};
+  uint32_t device = guest_device(ordinal);
+  return (struct context){enrol(handle, device), device};
+}
+
+struct context context_current(void) {
+  CUcontext handle = NULL;
+  if (real()->cuCtxGetCurrent(&handle) || !handle) return (struct context){0, VGPU_DEVICES_MAX};
+  uint32_t now = __atomic_load_n(&epoch, __ATOMIC_ACQUIRE);
+  if (__builtin_expect(last.handle == handle && last.epoch == now, 1)) return last.context;
+  last.context = look_up(handle);
+  last.handle = handle;
+  last.epoch = now;
+  return last.context;
+}
+
+void context_forget(uint32_t index) {
+  if (!index) return;
+  spin_lock(&lock);
+  known[index].handle = NULL;
+  spin_unlock(&lock);
+  __atomic_fetch_add(&epoch, 1, __ATOMIC_RELEASE);
+}
+
+void context_after_fork(void) {
+  lock.held = 0;
+  for (uint32_t i = 0; i < CONTEXTS; i++) known[i].handle = NULL;
+  epoch++;
+}
