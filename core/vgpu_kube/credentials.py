@@ -40,14 +40,19 @@ class Credentials:
 
     def session(self) -> aiohttp.ClientSession:
         """A session that verifies the server and, where configured, shows a client certificate."""
-        rest = ApiClient(configuration=self._configuration).rest_client
+        try:
+            rest = ApiClient(configuration=self._configuration).rest_client
+        except OSError as error:  # TLS errors are among them
+            raise NoClusterError(
+                f"expected certificates for {self.server}, found: {error}; check the paths in the kubeconfig"
+            ) from error
         session: aiohttp.ClientSession = rest._create_pool_manager()
         return session
 
     async def headers(self) -> dict[str, str]:
         """The headers that prove who we are; a service account's token is re-read every minute."""
         token = await self._configuration.get_api_key_with_prefix("BearerToken")
-        return {"Authorization": token} if token else {}
+        return {"Authorization": token.strip()} if token else {}
 
     async def renew(self) -> None:
         """Reads the credentials anew, for tokens in files and from plugins."""

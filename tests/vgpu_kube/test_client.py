@@ -25,11 +25,12 @@ class Serve(Protocol):
     def __call__(self, handler: Handler, **user: str) -> AbstractAsyncContextManager[Client]: ...
 
 
-def kubeconfig(path: Path, server: str, **user: str) -> str:
+def kubeconfig(path: Path, server: str, *, authority: Path | None = None, **user: str) -> str:
+    cluster = {"server": server} | ({"certificate-authority": str(authority)} if authority else {})
     content = {
         "current-context": "c",
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "clusters": [{"name": "c", "cluster": cluster}],
         "users": [{"name": "u", "user": user}],
     }
     path.write_text(yaml.safe_dump(content))
@@ -256,6 +257,19 @@ async def test_a_token_that_expired_is_read_again_from_its_file(serve: Serve, tm
     assert asked == ["Bearer old", "Bearer new", "Bearer new"]
 
 
+async def test_a_token_is_sent_without_the_line_end_of_its_file(serve: Serve, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("secret\n")
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({"found": request.headers["Authorization"]})
+
+    async with serve(answer, tokenFile=str(token)) as kube:
+        answered = await kube.get(PODS, "p", "default")
+
+    assert answered == {"found": "Bearer secret"}
+
+
 async def test_a_delete_says_what_it_expects(serve: Serve) -> None:
     bodies: list[dict[str, object]] = []
 
@@ -279,6 +293,14 @@ async def test_a_broken_kubeconfig_gets_a_clear_answer(tmp_path: Path, content: 
 
     with pytest.raises(credentials.NoClusterError, match="pass a kubeconfig or set KUBECONFIG"):
         await client.connect(str(path)).__aenter__()
+
+
+async def test_a_broken_certificate_gets_a_clear_answer(tmp_path: Path) -> None:
+    (tmp_path / "ca").write_text("no certificate")
+    path = kubeconfig(tmp_path / "config", "https://127.0.0.1:1", authority=tmp_path / "ca")
+
+    with pytest.raises(credentials.NoClusterError, match="expected certificates for"):
+        await client.connect(path).__aenter__()
 
 
 async def test_a_missing_kubeconfig_gets_a_clear_answer(
