@@ -25,8 +25,8 @@ class Serve(Protocol):
     def __call__(self, handler: Handler, **user: str) -> AbstractAsyncContextManager[Client]: ...
 
 
-def kubeconfig(path: Path, server: str, *, authority: Path | None = None, **user: str) -> str:
-    cluster = {"server": server} | ({"certificate-authority": str(authority)} if authority else {})
+def kubeconfig(path: Path, server: str, *, authority: str = "", **user: str) -> str:
+    cluster = {"server": server} | ({"certificate-authority": authority} if authority else {})
     content = {
         "current-context": "c",
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
@@ -297,7 +297,7 @@ async def test_a_broken_kubeconfig_gets_a_clear_answer(tmp_path: Path, content: 
 
 async def test_a_broken_certificate_gets_a_clear_answer(tmp_path: Path) -> None:
     (tmp_path / "ca").write_text("no certificate")
-    path = kubeconfig(tmp_path / "config", "https://127.0.0.1:1", authority=tmp_path / "ca")
+    path = kubeconfig(tmp_path / "config", "https://127.0.0.1:1", authority=str(tmp_path / "ca"))
 
     with pytest.raises(credentials.NoClusterError, match="expected certificates for"):
         await client.connect(path).__aenter__()
