@@ -7,7 +7,9 @@
 
 enum { STACK = 32 };
 
-static _Thread_local struct CUctx_st *stack[STACK];
+/* initial-exec: one load instead of a call, and few enough bytes for a library loaded late. */
+static _Thread_local __attribute__((tls_model("initial-exec"))) struct CUctx_st *current;
+static _Thread_local struct CUctx_st *stack[STACK]; /* top: current, while depth > 0 */
 static _Thread_local int depth;
 static struct CUctx_st *primaries[SIM_TENANTS][SIM_DEVICES];
 
@@ -16,9 +18,17 @@ bool context_is(struct CUctx_st *context) { return context != NULL && context->m
 CUresult context_current(struct CUctx_st **context) {
   CUresult ready = process_ready();
   if (ready != CUDA_SUCCESS) return ready;
-  if (depth == 0 || stack[depth - 1] == NULL) return CUDA_ERROR_INVALID_CONTEXT;
-  *context = stack[depth - 1];
-  return context_is(*context) ? CUDA_SUCCESS : CUDA_ERROR_CONTEXT_IS_DESTROYED;
+  if (current == NULL) return CUDA_ERROR_INVALID_CONTEXT;
+  *context = current;
+  return context_is(current) ? CUDA_SUCCESS : CUDA_ERROR_CONTEXT_IS_DESTROYED;
+}
+
+static void push(struct CUctx_st *context) { current = stack[depth++] = context; }
+
+static struct CUctx_st *pop(void) {
+  struct CUctx_st *top = stack[--depth];
+  current = depth == 0 ? NULL : stack[depth - 1];
+  return top;
 }
 
 int context_channel(struct CUctx_st *context) {
@@ -77,7 +87,7 @@ static CUresult create(CUcontext *context, unsigned flags, CUdevice device) {
   if (!device_exists(device)) return CUDA_ERROR_INVALID_DEVICE;
   if (depth == STACK) return CUDA_ERROR_OUT_OF_MEMORY;
   CUresult result = make(context, device, flags);
-  if (result == CUDA_SUCCESS) stack[depth++] = *context;
+  if (result == CUDA_SUCCESS) push(*context);
   return result;
 }
 
@@ -104,7 +114,7 @@ CUresult sim_cuCtxDestroy_v2(CUcontext context) {
   CUresult ready = process_ready();
   if (ready != CUDA_SUCCESS) return ready;
   if (!context_is(context) || context->primary) return CUDA_ERROR_INVALID_CONTEXT;
-  if (depth > 0 && stack[depth - 1] == context) depth--;
+  if (depth > 0 && current == context) pop();
   unmake(context);
   return CUDA_SUCCESS;
 }
@@ -201,8 +211,8 @@ CUresult sim_cuCtxSetCurrent(CUcontext context) {
   CUresult ready = process_ready();
   if (ready != CUDA_SUCCESS) return ready;
   if (context != NULL && !context_is(context)) return CUDA_ERROR_INVALID_CONTEXT;
-  if (depth == 0) depth = 1;
-  stack[depth - 1] = context;
+  if (depth > 0) pop();
+  push(context);
   return CUDA_SUCCESS;
 }
 
@@ -210,7 +220,7 @@ CUresult sim_cuCtxGetCurrent(CUcontext *context) {
   CUresult ready = process_ready();
   if (ready != CUDA_SUCCESS) return ready;
   if (context == NULL) return CUDA_ERROR_INVALID_VALUE;
-  *context = depth == 0 ? NULL : stack[depth - 1];
+  *context = current;
   return CUDA_SUCCESS;
 }
 
@@ -219,7 +229,7 @@ CUresult sim_cuCtxPushCurrent_v2(CUcontext context) {
   if (ready != CUDA_SUCCESS) return ready;
   if (!context_is(context)) return CUDA_ERROR_INVALID_CONTEXT;
   if (depth == STACK) return CUDA_ERROR_OUT_OF_MEMORY;
-  stack[depth++] = context;
+  push(context);
   return CUDA_SUCCESS;
 }
 
@@ -229,8 +239,8 @@ CUresult sim_cuCtxPopCurrent_v2(CUcontext *context) {
   CUresult ready = process_ready();
   if (ready != CUDA_SUCCESS) return ready;
   if (depth == 0) return CUDA_ERROR_INVALID_CONTEXT;
-  depth--;
-  if (context != NULL) *context = stack[depth];
+  struct CUctx_st *top = pop();
+  if (context != NULL) *context = top;
   return CUDA_SUCCESS;
 }
 

@@ -87,13 +87,14 @@ static CUresult record(CUevent event, const struct stream_place *place) {
 }
 
 CUresult sim_cuEventRecord(CUevent event, CUstream stream) {
+  if (process_minimal) return is_event(event) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
   struct stream_place place;
   CUresult result = stream_place(stream, &place);
   if (result != CUDA_SUCCESS) return result;
   if (!is_event(event)) return CUDA_ERROR_INVALID_HANDLE;
   if (place.handle != NULL && place.handle->capture != NULL)
     return event->capture = place.handle->capture, CUDA_SUCCESS;
-  return process_minimal ? CUDA_SUCCESS : record(event, &place);
+  return record(event, &place);
 }
 
 CUresult sim_cuEventRecordWithFlags(CUevent event, CUstream stream, unsigned flags) {

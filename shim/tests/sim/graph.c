@@ -408,10 +408,10 @@ CUresult sim_cuGraphInstantiateWithParams_ptsz(CUgraphExec *exec, CUgraph graph,
 static CUresult capture_child(struct CUstream_st *stream, CUgraphExec exec);
 
 CUresult sim_cuGraphLaunch(CUgraphExec exec, CUstream stream) {
+  if (process_minimal) return process_ready();
   struct stream_place place;
   CUresult result = stream_place(stream, &place);
   if (result != CUDA_SUCCESS) return result;
-  if (process_minimal) return CUDA_SUCCESS;
   if (!is_exec(exec)) return CUDA_ERROR_INVALID_VALUE;
   if (place.handle != NULL && place.handle->capture != NULL) return capture_child(place.handle, exec);
   process_lock();

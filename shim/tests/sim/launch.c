@@ -197,7 +197,6 @@ static CUresult submit(const struct launch *launch, CUstream stream) {
   struct stream_place place;
   CUresult result = stream_place(stream, &place);
   if (result != CUDA_SUCCESS) return result;
-  if (process_minimal) return CUDA_SUCCESS;
   result = launch_check(launch);
   if (result != CUDA_SUCCESS) return result;
   if (place.handle != NULL && place.handle->capture != NULL) return capture_launch(place.handle, launch);
@@ -210,6 +209,7 @@ static CUresult submit(const struct launch *launch, CUstream stream) {
 
 CUresult sim_cuLaunchKernel(CUfunction function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
                             unsigned bz, unsigned shared, CUstream stream, void **params, void **extra) {
+  if (process_minimal) return process_ready();
   struct launch launch = {function, {gx, gy, gz}, {bx, by, bz}, false, params, extra};
   (void)shared;
   return submit(&launch, stream);
@@ -217,6 +217,7 @@ CUresult sim_cuLaunchKernel(CUfunction function, unsigned gx, unsigned gy, unsig
 
 CUresult sim_cuLaunchCooperativeKernel(CUfunction function, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
                                        unsigned by, unsigned bz, unsigned shared, CUstream stream, void **params) {
+  if (process_minimal) return process_ready();
   struct launch launch = {function, {gx, gy, gz}, {bx, by, bz}, true, params, NULL};
   (void)shared;
   return submit(&launch, stream);
@@ -229,6 +230,7 @@ static bool asks_cooperation(const CUlaunchConfig *config) {
 }
 
 static CUresult launch_ex(const CUlaunchConfig *config, CUfunction function, void **params, void **extra, CUstream stream) {
+  if (process_minimal) return process_ready();
   struct launch launch = {function, {config->gridDimX, config->gridDimY, config->gridDimZ},
                           {config->blockDimX, config->blockDimY, config->blockDimZ},
                           asks_cooperation(config), params, extra};

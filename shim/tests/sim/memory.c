@@ -164,7 +164,7 @@ void memory_forget_pool(CUmemoryPool pool) {
 
 static uint64_t minimal_address(uint64_t size) {
   static _Atomic uint64_t next = 0x7f0000000000;
-  static _Thread_local uint64_t at, end;
+  static _Thread_local __attribute__((tls_model("initial-exec"))) uint64_t at, end; /* cheap, few bytes */
   uint64_t room = (size + SMALLEST - 1) & ~(uint64_t)(SMALLEST - 1);
   if (end - at < room) {
     uint64_t block = room > (1ULL << 30) ? room : 1ULL << 30;
@@ -184,12 +184,12 @@ CUresult memory_minimal(CUdeviceptr *address, uint64_t size) {
 /* ---- linear -------------------------------------------------------------------------- */
 
 static CUresult allocate_linear(CUdeviceptr *address, size_t size) {
+  if (process_minimal && address != NULL) return memory_minimal(address, size);
   struct CUctx_st *context;
   struct range *range;
   CUresult result = context_current(&context);
   if (result != CUDA_SUCCESS) return result;
   if (address == NULL || size == 0) return CUDA_ERROR_INVALID_VALUE;
-  if (process_minimal) return memory_minimal(address, size);
   if (capture_forbids()) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
   process_lock();
   result = memory_allocate(context, RANGE_LINEAR, size, &range);

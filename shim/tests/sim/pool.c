@@ -122,11 +122,11 @@ void pools_forget(struct CUctx_st *context) {
 /* ---- allocation ------------------------------------------------------------------- */
 
 static CUresult allocate(CUdeviceptr *address, size_t size, CUmemoryPool pool, CUstream stream) {
+  if (process_minimal && address != NULL) return memory_minimal(address, size);
   struct stream_place place;
   CUresult result = stream_place(stream, &place);
   if (result != CUDA_SUCCESS) return result;
   if (address == NULL || size == 0) return CUDA_ERROR_INVALID_VALUE;
-  if (process_minimal) return memory_minimal(address, size);
   if (place.handle != NULL && place.handle->capture != NULL) return capture_allocation(place.handle, size, address);
   process_lock();
   if (pool == NULL) pool = pool_current(place.context->device);
@@ -146,6 +146,7 @@ CUresult sim_cuMemAllocFromPoolAsync(CUdeviceptr *address, size_t size, CUmemory
 CUresult sim_cuMemFree_v2(CUdeviceptr address);
 
 CUresult sim_cuMemFreeAsync(CUdeviceptr address, CUstream stream) {
+  if (process_minimal) return process_ready();
   struct stream_place place;
   CUresult result = stream_place(stream, &place);
   if (result != CUDA_SUCCESS) return result;

@@ -50,7 +50,7 @@ struct CUevent_st {
 extern struct sim_state *process_state; /* set by cuInit */
 extern _Atomic bool process_minimal;
 
-/* CUDA_SUCCESS once cuInit has run in this very process. */
+/* Whether cuInit has run in this very process, or CUDA_ERROR_NOT_INITIALIZED. */
 CUresult process_ready(void);
 void process_lock(void);
 void process_unlock(void);
