@@ -90,24 +90,20 @@ struct process {
   uint64_t bytes;
 };
 
-/* The slice's processes that hold memory there or have used the device. */
-static unsigned list_processes(uint32_t device, struct process *list, unsigned space) {
+/* Walks the slice's processes that hold memory there or have used the device: 1 and
+ * `process`, and `next` is the slot to go on from; 0 at the end. */
+static int next_process(uint32_t device, uint32_t *next, struct process *process) {
   const struct vgpu_usage *page = guest.account.page;
   uint32_t slots = page->slots_used < VGPU_SLOTS_MAX ? page->slots_used : VGPU_SLOTS_MAX;
-  unsigned count = 0;
-  for (uint32_t slot = 0; slot < slots; slot++) {
+  while (*next < slots) {
+    uint32_t slot = (*next)++;
     if (__atomic_load_n(&page->slots[slot].state, __ATOMIC_ACQUIRE) != VGPU_SLOT_LIVE) continue;
     int64_t bytes = vgpu_usage_memory(page, slot, device, NULL);
-    uint64_t used_ns = page->accounts[slot * VGPU_DEVICES_MAX + device].counters.gpu_ns;
-    if (bytes <= 0 && !used_ns) continue;
-    if (count < space)
-      list[count] = (struct process){slot, (unsigned)page->slots[slot].pid, bytes > 0 ? (uint64_t)bytes : 0};
-    count++;
+    *process = (struct process){slot, (unsigned)page->slots[slot].pid, bytes > 0 ? (uint64_t)bytes : 0};
+    if (bytes > 0 || page->accounts[slot * VGPU_DEVICES_MAX + device].counters.gpu_ns) return 1;
   }
-  return count;
+  return 0;
 }
-
-enum { PROCESSES = 1024 };
 
 /* NVML's way to say how much room is needed. */
 static nvmlReturn_t room(unsigned *count, unsigned needed) {
@@ -121,20 +117,22 @@ static int answered(nvmlReturn_t result) {
 }
 
 static nvmlReturn_t fill_v1(uint32_t device, unsigned *count, nvmlProcessInfo_v1_t *out) {
-  static __thread struct process list[PROCESSES];
-  unsigned needed = list_processes(device, list, PROCESSES), space = *count;
-  for (unsigned i = 0; out && i < needed && i < space && i < PROCESSES; i++)
-    out[i] = (nvmlProcessInfo_v1_t){.pid = list[i].pid, .usedGpuMemory = list[i].bytes};
+  struct process process;
+  unsigned needed = 0;
+  for (uint32_t next = 0; next_process(device, &next, &process); needed++)
+    if (out && needed < *count)
+      out[needed] = (nvmlProcessInfo_v1_t){.pid = process.pid, .usedGpuMemory = process.bytes};
   return room(count, needed);
 }
 
 static nvmlReturn_t fill(uint32_t device, unsigned *count, nvmlProcessInfo_t *out) {
-  static __thread struct process list[PROCESSES];
-  unsigned needed = list_processes(device, list, PROCESSES), space = *count;
-  for (unsigned i = 0; out && i < needed && i < space && i < PROCESSES; i++)
-    out[i] = (nvmlProcessInfo_t){.pid = list[i].pid, .usedGpuMemory = list[i].bytes,
-                                 .gpuInstanceId = NVML_INSTANCE_NOT_AVAILABLE,
-                                 .computeInstanceId = NVML_INSTANCE_NOT_AVAILABLE};
+  struct process process;
+  unsigned needed = 0;
+  for (uint32_t next = 0; next_process(device, &next, &process); needed++)
+    if (out && needed < *count)
+      out[needed] = (nvmlProcessInfo_t){.pid = process.pid, .usedGpuMemory = process.bytes,
+                                        .gpuInstanceId = NVML_INSTANCE_NOT_AVAILABLE,
+                                        .computeInstanceId = NVML_INSTANCE_NOT_AVAILABLE};
   return room(count, needed);
 }
 
@@ -188,20 +186,20 @@ nvmlReturn_t nvmlDeviceGetGraphicsRunningProcesses_v3(nvmlDevice_t device, unsig
 }
 
 nvmlReturn_t nvmlDeviceGetAccountingPids(nvmlDevice_t device, unsigned *count, unsigned *pids) {
-  static __thread struct process list[PROCESSES];
+  struct process process;
   uint32_t index = count ? slice_device(device) : VGPU_DEVICES_MAX;
   if (index >= VGPU_DEVICES_MAX) return real_nvml()->nvmlDeviceGetAccountingPids(device, count, pids);
-  unsigned none = 0;
+  unsigned none = 0, needed = 0;
   nvmlReturn_t result = real_nvml()->nvmlDeviceGetAccountingPids(device, &none, NULL);
   if (!answered(result)) return result;
-  unsigned needed = list_processes(index, list, PROCESSES), space = *count;
-  for (unsigned i = 0; pids && i < needed && i < space && i < PROCESSES; i++) pids[i] = list[i].pid;
+  for (uint32_t next = 0; next_process(index, &next, &process); needed++)
+    if (pids && needed < *count) pids[needed] = process.pid;
   return room(count, needed);
 }
 
 /* ---- utilisation -------------------------------------------------------------------- */
 
-enum { SAMPLE_NS = 100000000 };
+enum { SAMPLE_NS = 100000000, RATED_SLOTS = 1024 };
 
 /* Per cent of a device's time between two looks at a counter, at least 0.1 s apart. */
 struct rate {
@@ -238,33 +236,35 @@ nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t device, nvmlUtilization_
 }
 
 static uint32_t process_percent(uint32_t device, uint32_t slot) {
-  static struct rate rates[PROCESSES]; /* of the first slots, for one device at a time */
+  static struct rate rates[RATED_SLOTS]; /* of the first slots, for one device at a time */
   static uint32_t rated_device;
-  if (slot >= PROCESSES) return 0;
+  if (slot >= RATED_SLOTS) return 0;
   if (__atomic_exchange_n(&rated_device, device, __ATOMIC_RELAXED) != device) memset(rates, 0, sizeof rates);
   return rate_percent(&rates[slot], account_of(guest.account.page, slot, device)->counters.gpu_ns);
 }
 
 nvmlReturn_t nvmlDeviceGetProcessUtilization(nvmlDevice_t device, nvmlProcessUtilizationSample_t *out, unsigned *count,
                                              unsigned long long since) {
-  static __thread struct process list[PROCESSES];
+  struct process process;
+  unsigned needed = 0;
   uint32_t index = count ? slice_device(device) : VGPU_DEVICES_MAX;
   if (index >= VGPU_DEVICES_MAX) return real_nvml()->nvmlDeviceGetProcessUtilization(device, out, count, since);
-  unsigned needed = list_processes(index, list, PROCESSES), space = *count;
-  for (unsigned i = 0; out && i < needed && i < space && i < PROCESSES; i++)
-    out[i] = (nvmlProcessUtilizationSample_t){.pid = list[i].pid, .timeStamp = since + 1,
-                                              .smUtil = process_percent(index, list[i].slot)};
+  for (uint32_t next = 0; next_process(index, &next, &process); needed++)
+    if (out && needed < *count)
+      out[needed] = (nvmlProcessUtilizationSample_t){.pid = process.pid, .timeStamp = since + 1,
+                                                     .smUtil = process_percent(index, process.slot)};
   return room(count, needed);
 }
 
 nvmlReturn_t nvmlDeviceGetProcessesUtilizationInfo(nvmlDevice_t device, nvmlProcessesUtilizationInfo_v1_t *info) {
-  static __thread struct process list[PROCESSES];
+  struct process process;
+  unsigned needed = 0;
   uint32_t index = info ? slice_device(device) : VGPU_DEVICES_MAX;
   if (index >= VGPU_DEVICES_MAX) return real_nvml()->nvmlDeviceGetProcessesUtilizationInfo(device, info);
-  unsigned needed = list_processes(index, list, PROCESSES), space = info->processSamplesCount;
-  for (unsigned i = 0; info->procUtilArray && i < needed && i < space && i < PROCESSES; i++)
-    info->procUtilArray[i] = (nvmlProcessUtilizationInfo_v1_t){.pid = list[i].pid,
-                                                               .timeStamp = info->lastSeenTimeStamp + 1,
-                                                               .smUtil = process_percent(index, list[i].slot)};
+  for (uint32_t next = 0; next_process(index, &next, &process); needed++)
+    if (info->procUtilArray && needed < info->processSamplesCount)
+      info->procUtilArray[needed] =
+          (nvmlProcessUtilizationInfo_v1_t){.pid = process.pid, .timeStamp = info->lastSeenTimeStamp + 1,
+                                            .smUtil = process_percent(index, process.slot)};
   return room(&info->processSamplesCount, needed);
 }
