@@ -35,3 +35,16 @@ $(SIM_OUT)/libcuda.so.1: $(addprefix $(SIM_OUT)/,$(addsuffix .o,$(SIM_MACHINE) $
 
 $(SIM_OUT)/libnvidia-ml.so.1: $(addprefix $(SIM_OUT)/,$(addsuffix .o,$(SIM_MACHINE) $(SIM_NVML) nvml_entries)) $(SIM_SRC)/exports.map
 	$(SIM_CC) $(SIM_CFLAGS) $(SIM_LINK) -Wl,-soname,libnvidia-ml.so.1 -o $@ $(filter %.o,$^)
+
+# Its own tests: make -f sim.mk sim-test
+SIM_TESTS := $(patsubst $(SIM_SRC)/%.c,$(SIM_OUT)/%,$(wildcard $(SIM_SRC)/test_*.c))
+
+$(SIM_OUT)/test_%: $(SIM_SRC)/test_%.c $(SIM_OUT)/libcuda.so.1 $(SIM_HEADERS)
+	$(SIM_CC) $(SIM_FLAGS) $(SIM_CFLAGS) $< -o $@ $(SIM_OUT)/libcuda.so.1 -Wl,-rpath,'$$ORIGIN' -pthread -ldl
+
+$(SIM_OUT)/bench_%: $(SIM_SRC)/bench_%.c $(SIM_OUT)/libcuda.so.1 $(SIM_HEADERS)
+	$(SIM_CC) $(SIM_FLAGS) $(SIM_CFLAGS) $< -o $@ $(SIM_OUT)/libcuda.so.1 -Wl,-rpath,'$$ORIGIN' -pthread
+
+.PHONY: sim-test
+sim-test: sim $(SIM_TESTS)
+	@for test in $(SIM_TESTS); do $$test || exit 1; done

@@ -222,6 +222,7 @@ static void step_sliced(struct sim_state *state, int device, uint64_t until) {
   uint64_t next = next_change(state, c, until);
   if (run_for(state, c, next - d->now)) d->busy += next - d->now;
   d->now = next;
+  settle(state, c, next); /* what ends with the slice has ended */
 }
 
 static unsigned start_everywhere(struct sim_state *state, int device) {
