@@ -20,7 +20,7 @@ class Amounts:
     compute_percent: int
 
     def __str__(self) -> str:
-        return f"{self.memory_bytes / GIB:g} GiB and {self.compute_percent} %"
+        return f"{self.memory_bytes / GIB:g} GiB/{self.compute_percent} %"
 
     def __add__(self, other: "Amounts") -> "Amounts":
         return Amounts(

@@ -187,7 +187,7 @@ def _ready(facts: Facts, needed: Iterable[Condition], resizing: Condition) -> Co
     if not facts.deleting:
         return summary
     message = f"{leaving(facts.pods)}; {summary.message}"
-    return _says(ClaimCondition.READY, summary.status, summary.reason, message)
+    return _false(ClaimCondition.READY, Reason.DELETING, message)
 
 
 def _summary(facts: Facts, needed: Iterable[Condition], resizing: Condition) -> Condition:

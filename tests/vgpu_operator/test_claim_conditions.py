@@ -70,7 +70,7 @@ def test_a_running_claim_is_ready() -> None:
     ready = says(ClaimCondition.READY, facts())
 
     assert (ready.status, ready.reason) == (Status.TRUE, Reason.SLICES_READY)
-    assert ready.message == "1 pod between 16 GiB and 25 % and 40 GiB and 100 % per GPU"
+    assert ready.message == "1 pod between 16 GiB/25 % and 40 GiB/100 % per GPU"
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_namespace_above_its_nominal_is_said_to_borrow() -> None:
 
     assert within.reason is Reason.WITHIN_QUOTA
     assert above.reason is Reason.BORROWING
-    assert "16 GiB and 0 % of it borrowed" in above.message
+    assert "16 GiB/0 % of it borrowed" in above.message
 
 
 def test_a_pod_that_waits_for_quota_says_so_in_accepted_bound_and_ready() -> None:
@@ -215,7 +215,7 @@ def test_a_refused_edit_tells_what_is_kept_and_why_and_leaves_the_claim_ready() 
     assert told[ClaimCondition.RESIZING].reason is Reason.DEFERRED
     assert told[ClaimCondition.READY].status is Status.TRUE
     assert told[ClaimCondition.READY].message == (
-        "1 pod run; the edit waits and slices keep 16 GiB and 25 % to 40 GiB and 100 %:"
+        "1 pod run; the edit waits and slices keep 16 GiB/25 % to 40 GiB/100 %:"
         " the GPU has 4 GiB free"
     )
 

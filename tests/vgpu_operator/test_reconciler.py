@@ -382,7 +382,7 @@ async def test_a_growth_that_cannot_be_granted_leaves_the_old_bounds_until_there
     assert [slice_.get("wanted") for slice_ in kept.values()] == [None, None]
     status, reason, message = stage.says("Resizing")
     assert (status, reason) == ("Unknown", "Deferred")
-    assert "14 GiB and 0 % more asked" in message
+    assert "14 GiB/0 % more asked" in message
     assert stage.says("Ready")[0] == "True"
 
     await stage.write(big["metadata"]["uid"], None)

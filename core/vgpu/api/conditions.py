@@ -73,6 +73,7 @@ class Reason(StrEnum):
     METRICS_UNAVAILABLE = "MetricsUnavailable"
 
     SLICES_READY = "SlicesReady"
+    DELETING = "Deleting"
 
     AGENTS_REPORTING = "AgentsReporting"
     AGENTS_SILENT = "AgentsSilent"
@@ -157,7 +158,10 @@ CLAIM_TABLE: Mapping[ClaimCondition, Rules] = MappingProxyType(
         ClaimCondition.READY: Rules(
             signer=Signer.SUMMARY,
             true=(Reason.SLICES_READY,),
-            false=tuple(dict.fromkeys(reason for needed in _READY_NEEDS for reason in needed.false)),
+            false=(
+                *dict.fromkeys(reason for needed in _READY_NEEDS for reason in needed.false),
+                Reason.DELETING,
+            ),
             unknown=tuple(dict.fromkeys(reason for needed in _READY_NEEDS for reason in needed.unknown)),
         ),
     }
@@ -174,7 +178,13 @@ POOL_TABLE: Mapping[PoolCondition, Rules] = MappingProxyType(
         PoolCondition.READY: Rules(
             signer=Signer.SUMMARY,
             true=(Reason.DEVICES_READY,),
-            false=(Reason.NO_NODES, Reason.NO_DEVICES, Reason.POOLS_OVERLAP, Reason.AGENTS_SILENT),
+            false=(
+                Reason.NO_NODES,
+                Reason.NO_DEVICES,
+                Reason.POOLS_OVERLAP,
+                Reason.AGENTS_SILENT,
+                Reason.DELETING,
+            ),
             unknown=(Reason.PENDING_EVALUATION,),
         ),
     }

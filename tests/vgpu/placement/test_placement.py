@@ -58,13 +58,13 @@ def test_a_pod_with_two_gpus_gets_two_devices_of_one_node() -> None:
         (
             two_gpu_node("a", 79),
             make.request(requests=make.amounts(81, 101)),
-            "no GPU with 81 GiB and 101 % free",
+            "no GPU with 81 GiB/101 % free",
         ),
         (make.node(), make.request(device_count=2), "fewer than 2 usable GPUs"),
         (
             two_gpu_node("a", 79),
             make.request(device_count=2),
-            "fewer than 2 GPUs with 16 GiB and 25 % free",
+            "fewer than 2 GPUs with 16 GiB/25 % free",
         ),
         (make.node(cordoned=["GPU-node-0"]), make.request(), "all GPUs cordoned or unhealthy"),
         (make.node(labels={"gpu": "t4"}), make.request(), "not in the pool"),

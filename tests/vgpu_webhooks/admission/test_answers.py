@@ -174,7 +174,7 @@ async def test_a_claim_larger_than_the_largest_device_is_refused(followed: Clust
         answers.validate_claim, followed, review(claim(poolName="a100", resources=requests))
     )
 
-    assert "largest device of pool 'a100' (80 GiB and 100 %), found 81 GiB" in verdict.message
+    assert "largest device of pool 'a100' (80 GiB/100 %), found 81 GiB" in verdict.message
 
 
 async def test_a_claim_with_limits_below_its_requests_is_refused(followed: ClusterView) -> None:

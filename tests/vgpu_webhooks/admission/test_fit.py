@@ -36,7 +36,7 @@ def test_more_than_the_largest_device_is_refused_with_its_size() -> None:
     sentence = fit.objection(claim(80), POOL, HARDWARE)
 
     assert sentence is not None
-    assert "(79 GiB and 100 %), found 80 GiB and 25 %; lower the requests" in sentence
+    assert "(79 GiB/100 %), found 80 GiB/25 %; lower the requests" in sentence
 
 
 def test_more_devices_than_a_node_has_is_refused_with_their_count() -> None:

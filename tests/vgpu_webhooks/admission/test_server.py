@@ -5,6 +5,7 @@ import socket
 import pytest
 from aiohttp import web
 
+from vgpu_kube.testing import settle
 from vgpu_webhooks.admission import server
 
 
@@ -38,22 +39,33 @@ async def test_what_is_no_http_is_a_warning_of_one_line(
     assert all(record.levelno == logging.WARNING and record.exc_info is None for record in said)
 
 
-async def test_a_request_in_flight_is_answered_before_the_end(port: int) -> None:
-    began, may_end = asyncio.Event(), asyncio.Event()
+async def test_a_request_half_sent_at_the_end_is_still_answered(port: int) -> None:
+    began = asyncio.Event()
 
-    async def handle(_: web.Request) -> web.Response:
+    async def handle(request: web.Request) -> web.Response:
         began.set()
-        await may_end.wait()
-        return web.Response(text="answered")
+        return web.Response(text=f"answered {await request.text()}")
 
     app = web.Application()
-    app.add_routes([web.get("/", handle)])
-    async with server.served(app, context=None, host="127.0.0.1", port=port):
-        asking = asyncio.create_task(sent(port, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
-        await began.wait()
-        asyncio.get_running_loop().call_soon(may_end.set)
+    app.add_routes([web.post("/", handle)])
+    serving = server.served(app, context=None, host="127.0.0.1", port=port)
+    await serving.__aenter__()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 4\r\n\r\nha")
+    await began.wait()
 
-    assert (await asking).endswith("answered")
+    ending = asyncio.create_task(serving.__aexit__(None, None, None))
+    await settle()
+    writer.write(b"lf")
+    text = (await reader.read()).decode()
+    writer.close()
+    await ending
+
+    assert text.endswith("answered half")
+
+
+async def test_nothing_in_flight_is_nothing_to_wait_for() -> None:
+    await server.InFlight().landed(timeout_seconds=0)
 
 
 async def test_a_taken_port_is_said_as_an_os_error(port: int) -> None:
