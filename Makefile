@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-ROOMS := core operator webhooks shim e2e bench tests
+ROOMS := core operator webhooks agent shim e2e bench tests
 NODES ?= 1000
 KEEP ?=
 
