@@ -1,5 +1,6 @@
 /* Contexts: primary and created ones, the stack per thread, what each costs. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "clock.h"
 #include "engine.h"
@@ -300,3 +301,9 @@ CUresult sim_cuCtxEnablePeerAccess(CUcontext peer, unsigned flags) {
 }
 
 CUresult sim_cuCtxDisablePeerAccess(CUcontext peer) { return sim_cuCtxEnablePeerAccess(peer, 0); }
+
+void contexts_abandon(void) {
+  current = NULL;
+  depth = 0;
+  memset(primaries, 0, sizeof primaries);
+}

@@ -26,6 +26,13 @@ static void in_child(void) {
   initialised_in = 0;
   process_state = NULL;
   reset_lock();
+  contexts_abandon();
+  streams_abandon();
+  events_abandon();
+  memory_abandon();
+  pools_abandon();
+  vmm_abandon();
+  graphs_abandon();
 }
 
 __attribute__((constructor)) static void on_load(void) {

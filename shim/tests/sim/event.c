@@ -163,3 +163,7 @@ CUresult sim_cuStreamWaitEvent(CUstream stream, CUevent event, unsigned flags) {
   struct sim_item item = {.kind = ITEM_WAIT, .event = event->id, .event_seq = event->seq, .channel = event->channel};
   return stream_submit(&place, item, NULL);
 }
+
+void events_abandon(void) {
+  for (int c = 0; c < SIM_CHANNELS; c++) spare[c].next = 0, spare[c].count = 0;
+}

@@ -654,3 +654,9 @@ CUresult sim_cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode *mode) {
   *mode = before;
   return CUDA_SUCCESS;
 }
+
+void graphs_abandon(void) {
+  memset(graph_memory, 0, sizeof graph_memory);
+  global_captures = 0;
+  own_captures = 0;
+}

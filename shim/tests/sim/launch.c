@@ -66,6 +66,12 @@ CUresult sim_cuModuleUnload(CUmodule module) {
   return CUDA_SUCCESS;
 }
 
+CUresult sim_cuModuleGetLoadingMode(int *mode) {
+  if (mode == NULL) return CUDA_ERROR_INVALID_VALUE;
+  *mode = 2; /* lazy, the default since 12.2 */
+  return process_ready();
+}
+
 static struct CUfunc_st *find_function(CUmodule module, const char *name) {
   for (struct CUfunc_st *f = module->functions; f != NULL; f = f->next)
     if (strcmp(f->name, name) == 0) return f;

@@ -504,3 +504,12 @@ CUresult sim_cuPointerSetAttribute(const void *value, CUpointer_attribute attrib
   if (value == NULL || attribute != CU_POINTER_ATTRIBUTE_SYNC_MEMOPS) return CUDA_ERROR_INVALID_VALUE;
   return facts_of(address, &facts) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
+
+/* The address space stays mapped, and is handed out anew. */
+void memory_abandon(void) {
+  if (arena != 0) arena_next = memory_granules(arena);
+  range_count = 0;
+  for (int class = 0; class < CLASSES; class++) vacant[class].count = 0;
+  memset(small_bytes, 0, sizeof small_bytes);
+  memset(small_charged, 0, sizeof small_charged);
+}

@@ -3,6 +3,7 @@
  * threshold goes back to the device at the next synchronisation.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "memory.h"
 #include "pool.h"
@@ -297,4 +298,10 @@ CUresult sim_cuMemGetMemPool(CUmemoryPool *pool, CUmemLocation *location, CUmemA
 CUresult sim_cuMemSetMemPool(CUmemLocation *location, CUmemAllocationType type, CUmemoryPool pool) {
   CUresult result = check_location(location, type);
   return result == CUDA_SUCCESS ? sim_cuDeviceSetMemPool(location->id, pool) : result;
+}
+
+void pools_abandon(void) {
+  pools = NULL;
+  memset(defaults, 0, sizeof defaults);
+  memset(currents, 0, sizeof currents);
 }

@@ -79,6 +79,15 @@ CUresult context_wait(struct CUctx_st *context);
 /* Drops the streams of a context that goes away. */
 void streams_forget(struct CUctx_st *context);
 
+/* In a child of fork: nothing of the parent's is the child's. */
+void contexts_abandon(void);
+void streams_abandon(void);
+void events_abandon(void);
+void memory_abandon(void);
+void pools_abandon(void);
+void vmm_abandon(void);
+void graphs_abandon(void);
+
 /* memory.c: drops all memory of a context that goes away. */
 void memory_forget(struct CUctx_st *context);
 

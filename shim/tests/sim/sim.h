@@ -42,7 +42,14 @@
  * call, no accounts, nothing recorded. Everything else works as ever.
  *
  * CRASHES  A killed process's memory, contexts and pending work are gone as soon as
- * anyone looks. A child of fork() is a new process to the driver.
+ * anyone looks (with thousands of processes, within three times what a look takes).
+ * A child of fork() has nothing of its parent's; after the parent's cuInit it may not
+ * use the driver, unless the option fork_reinit lets it call cuInit again.
+ *
+ * NOT SIMULATED  Rows marked ABSENT in entries.def answer CUDA_ERROR_NOT_SUPPORTED.
+ * The CUDA runtime library does its 440 lookups and then refuses to go on: it wants
+ * undocumented tables. Copies are done at once; a stream-ordered free likewise; a host
+ * function runs in its caller, when the stream has got there.
  */
 #ifndef VGPU_SIM_H
 #define VGPU_SIM_H
@@ -58,7 +65,7 @@
 /* ---- options [both] ---- */
 int sim_set(const char *option, uint64_t value); /* 0, or -1: no such option */
 uint64_t sim_get(const char *option);
-void sim_minimal(int on);
+void sim_minimal(int on); /* libcuda only */
 
 /* ---- time [both] ---- */
 uint64_t sim_now(void); /* ns */

@@ -9,6 +9,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -169,9 +170,23 @@ static bool is_own(uint32_t index) {
   return false;
 }
 
+static uint64_t real_now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (uint64_t)time.tv_sec * 1000000000U + (uint64_t)time.tv_nsec;
+}
+
+/* With thousands of processes a look at all of them takes milliseconds: then it is not done again
+ * before three times as long has passed. With a few, every call looks. */
 void state_reap(struct sim_state *state) {
+  enum { CHEAP_NS = 500000, REST = 3 };
+  static uint64_t not_before;
+  uint64_t begin = real_now();
+  if (begin < not_before) return;
   for (uint32_t i = 0; i < state->slots_high; i++)
     if (state->slots[i].used && !is_own(i) && !slot_alive(i)) free_slot(state, &state->slots[i]);
+  uint64_t end = real_now();
+  not_before = end - begin > CHEAP_NS ? end + REST * (end - begin) : 0;
 }
 
 static struct sim_slot *claim(struct sim_state *state, uint32_t index, unsigned tenant) {
@@ -191,6 +206,8 @@ static struct sim_slot *claim(struct sim_state *state, uint32_t index, unsigned 
 struct sim_slot *state_slot(struct sim_state *state, unsigned tenant) {
   if (own[tenant] != 0) return &state->slots[own[tenant] - 1];
   if (forked && !option_value(state, OPTION_fork_reinit)) return NULL;
+  for (uint32_t i = 0; i < SIM_SLOTS; i++)
+    if (!state->slots[i].used) return claim(state, i, tenant);
   state_reap(state);
   for (uint32_t i = 0; i < SIM_SLOTS; i++)
     if (!state->slots[i].used) return claim(state, i, tenant);

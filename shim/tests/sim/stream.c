@@ -1,5 +1,6 @@
 /* Streams and waiting for them. Events are in event.c, capture in graph.c. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "clock.h"
 #include "engine.h"
@@ -259,4 +260,9 @@ CUresult sim_cuStreamAddCallback(CUstream stream, CUstreamCallback callback, voi
   stream_wait(&place);
   callback(stream, CUDA_SUCCESS, data);
   return CUDA_SUCCESS;
+}
+
+void streams_abandon(void) {
+  made_count = 0;
+  memset(own_defaults, 0, sizeof own_defaults);
 }

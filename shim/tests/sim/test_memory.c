@@ -264,6 +264,83 @@ static void forked(void) {
   EXPECT_EQUAL(sim_processes(0), 1);
 }
 
+static void reborn(void) {
+  int status;
+  CUdeviceptr address;
+  start();
+  OK(cuMemAlloc_v2(&address, GIB));
+  pid_t child = fork();
+  if (child == 0) {
+    EXPECT_EQUAL(cuMemAlloc_v2(&address, GIB), CUDA_ERROR_NOT_INITIALIZED);
+    start();
+    EXPECT_EQUAL(used(), 0);
+    OK(cuMemAlloc_v2(&address, 2 * GIB));
+    EXPECT_EQUAL(used(), 2 * GIB);
+    _exit(0);
+  }
+  waitpid(child, &status, 0);
+  EXPECT_EQUAL(status, 0);
+  EXPECT_EQUAL(sim_device_memory_used(0), GIB + CONTEXT_MIB * MIB);
+}
+
+/* Children that allocate, free and launch until they are killed, at any instruction. */
+static void storm(void) {
+  enum { CHILDREN = 6, KILLS = 300 };
+  pid_t children[CHILDREN] = {0};
+  unsigned seed = 7;
+  CUdeviceptr address[2];
+  for (int kills = 0; kills < KILLS; kills++) {
+    int i = rand_r(&seed) % CHILDREN;
+    if (children[i] > 0) {
+      kill(children[i], SIGKILL);
+      waitpid(children[i], NULL, 0);
+    }
+    children[i] = fork();
+    if (children[i] == 0) {
+      start();
+      CUfunction function = kernel("k_20us");
+      for (;;) {
+        if (cuMemAlloc_v2(&address[0], 64 * MIB) == CUDA_SUCCESS) cuMemFree_v2(address[0]);
+        launch(function, 132, NULL);
+        if (rand_r(&seed) % 8 == 0) cuCtxSynchronize();
+      }
+    }
+    for (volatile int spin = rand_r(&seed) % 2000000; spin > 0; spin--) {}
+  }
+  for (int i = 0; i < CHILDREN; i++)
+    if (children[i] > 0) kill(children[i], SIGKILL), waitpid(children[i], NULL, 0);
+  start();
+  EXPECT_EQUAL(sim_processes(0), 1);
+  EXPECT_EQUAL(sim_device_memory_used(0), CONTEXT_MIB * MIB);
+  OK(cuMemAlloc_v2(&address[0], 9 * GIB));
+}
+
+static void crowd(void) {
+  enum { PROCESSES = 5000 };
+  CUcontext context;
+  int ready[2], go[2];
+  char byte;
+  EXPECT(pipe(ready) == 0 && pipe(go) == 0);
+  for (int i = 0; i < PROCESSES; i++) {
+    pid_t child = fork();
+    EXPECT(child >= 0);
+    if (child > 0) continue;
+    OK(cuInit(0));
+    OK(cuCtxCreate_v2(&context, 0, 0));
+    EXPECT(write(ready[1], "r", 1) == 1);
+    close(go[1]);
+    EXPECT(read(go[0], &byte, 1) == 0);
+    _exit(0);
+  }
+  for (int i = 0; i < PROCESSES; i++) EXPECT(read(ready[0], &byte, 1) == 1);
+  EXPECT_EQUAL(sim_processes(0), PROCESSES);
+  EXPECT_EQUAL(sim_device_memory_used(0), PROCESSES * MIB);
+  close(go[1]);
+  while (wait(NULL) > 0) {}
+  while (sim_processes(0) > 0) {}
+  EXPECT_EQUAL(sim_device_memory_used(0), 0);
+}
+
 static void shared(void) {
   CUipcMemHandle handle;
   CUdeviceptr address, opened;
@@ -344,6 +421,9 @@ static const struct test tests[] = {
     {"the nth allocation fails once", nth_allocation, CONFIG},
     {"a killed process's memory is there for the next who asks", killed, CONFIG},
     {"a child of fork cannot use the driver", forked, CONFIG},
+    {"where the machine is set to allow it, the child starts anew", reborn, CONFIG "fork_reinit 1\n"},
+    {"300 kills at any instruction leave nothing behind", storm, CONFIG},
+    {"5,000 processes fit", crowd, "memory 10G\ncontext_bytes 1M\nreserved_bytes 0\n"},
     {"memory opened through IPC is its owner's", shared, CONFIG},
     {"external memory costs the device nothing", external, CONFIG},
     {"20,000 random allocations and frees leave nothing behind", fuzz, CONFIG},

@@ -325,3 +325,5 @@ CUresult sim_cuMemImportFromShareableHandle(CUmemGenericAllocationHandle *handle
   *handle = (CUmemGenericAllocationHandle)(uintptr_t)physical;
   return physical == NULL ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_SUCCESS;
 }
+
+void vmm_abandon(void) { mapping_count = piece_count = 0; }
