@@ -18,6 +18,13 @@ def test_help_names_every_option() -> None:
         assert option in text
 
 
+def test_a_point_to_die_at_has_to_be_one() -> None:
+    code, text = run("--crash-at", ":0", "--cert", "a", "--key", "b")
+
+    assert code == 2
+    assert "expected NAME or NAME:N" in text
+
+
 def test_without_certificates_it_ends_in_words(tmp_path: Path) -> None:
     code, text = run("--cert", str(tmp_path / "no.crt"), "--key", str(tmp_path / "no.key"))
 

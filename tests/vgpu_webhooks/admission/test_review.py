@@ -36,7 +36,7 @@ def test_a_review_is_read() -> None:
     ("changes", "said"),
     [
         ({"resource": {"group": "apps", "resource": "deployments"}}, "expected pods of group 'core'"),
-        ({"resource": {"group": "", "resource": "nodes"}}, "register the webhook"),
+        ({"resource": {"group": "", "resource": "nodes"}}, "manifests register it"),
         ({"resource": "pods"}, "expected an object in resource"),
         ({"subResource": "status"}, "expected nothing in request.subResource, found the text 'status'"),
         ({"operation": "DELETE"}, "expected CREATE or UPDATE in request.operation"),

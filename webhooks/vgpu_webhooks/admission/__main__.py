@@ -10,7 +10,7 @@ import click
 import uvloop
 from prometheus_client import CollectorRegistry
 
-from vgpu_kube import client, logs
+from vgpu_kube import client, crash, logs
 from vgpu_kube.credentials import NoClusterError
 from vgpu_webhooks.admission import app, server, view
 from vgpu_webhooks.admission.certificates import CertificateError, Certificates
@@ -30,6 +30,14 @@ class Options:
     key: Path
 
 
+def _arm(_: click.Context, __: click.Parameter, spec: str | None) -> None:
+    if spec is not None:
+        try:
+            crash.arm(spec)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+
+
 @click.command(context_settings={"show_default": True})
 @click.option("--kubeconfig", metavar="FILE", help="Cluster to answer for; without it the one we run in.")
 @click.option(
@@ -46,6 +54,14 @@ class Options:
 )
 @click.option(
     "--key", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Its private key, PEM."
+)
+@click.option(
+    "--crash-at",
+    metavar="NAME[:N]",
+    hidden=True,
+    expose_value=False,
+    callback=_arm,
+    help="Dies at a named point, for tests.",
 )
 def main(kubeconfig: str | None, log_level: str, host: str, port: int, cert: Path, key: Path) -> None:
     """Answer the API server's admission reviews of pods, claims and pools.

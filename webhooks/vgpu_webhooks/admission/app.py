@@ -13,7 +13,7 @@ import prometheus_client
 from aiohttp import web
 
 from vgpu.api import names
-from vgpu_kube import logs
+from vgpu_kube import crash, logs
 from vgpu_webhooks.admission import answers, review
 from vgpu_webhooks.admission.metrics import Metrics
 from vgpu_webhooks.admission.view import View
@@ -84,9 +84,11 @@ def _handler(webhook: Webhook, view: View, metrics: Metrics, clock: Callable[[],
         except TimeoutError:
             return _too_slow()
         began = clock()
+        crash.point("review-received")
         response, result = await _reviewed(webhook, view, body)
         seconds.observe(clock() - began)
         metrics.answers.labels(webhook.path, result).inc()
+        crash.point("review-decided")
         return response
 
     return handle

@@ -147,7 +147,7 @@ def _expect(holds: bool, field: str, expected: str, found: object) -> None:
         words = " ".join(found) if isinstance(found, tuple) else found
         raise shape.MalformedError(
             f"expected {expected} in {field}, found {shape.described(words)}; "
-            "register the webhook as the project's manifests do"
+            "call the webhook as the project's manifests register it"
         )
 
 
