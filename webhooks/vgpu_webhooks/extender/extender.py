@@ -93,8 +93,7 @@ class Extender:
             clock=clock,
             sleep=settings.sleep,
         )
-        # Leadership ends after two thirds of the Lease; a successor waits the last third for our writes.
-        timeout = min(settings.lease_seconds / 3, protocol.DEFAULT_TIMEOUT)
+        timeout = min(self.lead.write_seconds, protocol.DEFAULT_TIMEOUT)
         writer = writing.Writer(kube, seen=self.view, lead=self.lead, timeout_seconds=timeout)
         pod_turns = turns.Turns()
         self.releaser = release.Releaser(
@@ -262,7 +261,7 @@ class Extender:
         return float(self.lead.active)
 
     def _standby(self) -> str:
-        holder = self.lead.holder
+        holder = self.lead.other_holder
         return f"standby: {holder} is active" if holder else "standby: becoming active, try again"
 
     def _rejected(self, reason: str, message: str) -> str:

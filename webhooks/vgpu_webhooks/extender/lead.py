@@ -47,13 +47,23 @@ class Lead:
 
     @property
     def active(self) -> bool:
-        """True while only this process writes, for certain, and knows all that was written before."""
-        return self._caught_up and self._candidate.valid()
+        """True while only this process writes, for certain, and knows all that was written before.
+
+        A write that begins then and takes at most ``write_seconds`` ends before anybody else may write: a
+        sixth of the Lease's duration is ours still, and its last third is kept free by all.
+        """
+        return self._caught_up and self._candidate.valid(self._clock() + self._candidate.duration / 6)
 
     @property
-    def holder(self) -> str | None:
-        """Who held the Lease when it was last seen."""
-        return self._candidate.holder
+    def write_seconds(self) -> float:
+        """How long a write may take."""
+        return self._candidate.duration / 2
+
+    @property
+    def other_holder(self) -> str | None:
+        """Who else held the Lease when it was last seen."""
+        holder = self._candidate.holder
+        return None if holder == self._candidate.identity else holder
 
     async def called(self, *, patience_seconds: float) -> bool:
         """Our scheduler has called: stay active, or become it within its patience; whether this is so.
@@ -94,7 +104,7 @@ class Lead:
                 await self._sleep(CATCH_UP_RETRY_SECONDS)
             else:
                 self._caught_up = True
-        if self.active:
+        if self._caught_up:
             logs.event(logger, logging.INFO, "extender active", identity=self._candidate.identity)
             self._turned_active.set()
             self._on_active()

@@ -7,6 +7,7 @@ process died in between. Every release asks the API server about the pod first, 
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from enum import Enum
 
@@ -90,7 +91,11 @@ class Releaser:
 
     async def give_back(self, uid: str, node: str) -> None:
         """Takes a pod out of its slice on ``node``; the caller has the pod's turn and knows it is unbound."""
-        await self._writer.change(node, lambda known: ledger.release(known, {uid}), point="release")
+        await self._give_back({uid}, node)
+
+    async def _give_back(self, uids: set[str], node: str) -> None:
+        if uids:
+            await self._writer.change(node, lambda known: ledger.release(known, uids), point="release")
 
     def _due(self, uid: str, now: float) -> _Due | None:
         found = self._view.book.slice_of(uid)
@@ -117,31 +122,28 @@ class Releaser:
         return Cause.NEVER_BOUND if now - since >= UNBOUND_SECONDS else None
 
     async def _release(self, node: str, due: list[_Due], limit: asyncio.Semaphore) -> None:
-        async with limit:
-            for each in due:
-                await self._release_one(each)
-
-    async def _release_one(self, due: _Due) -> None:
-        if self._turns.taken(due.uid):
-            return
-        async with self._turns.turn(due.uid):
+        """Gives back what is due on one node, in one write."""
+        async with limit, AsyncExitStack() as held:
+            free = [each for each in due if not self._turns.taken(each.uid)]
+            for each in free:
+                await held.enter_async_context(self._turns.turn(each.uid))
             try:
-                if await self._confirmed(due):
-                    await self.give_back(due.uid, due.node)
-                    self._released(due.cause)
-                    self._settle(due.uid)
-                    logs.event(
-                        logger,
-                        logging.INFO,
-                        "slice released",
-                        pod=due.uid,
-                        node=due.node,
-                        reason=due.cause.value,
-                    )
+                agreed = await asyncio.gather(*(self._confirmed(each) for each in free))
+                certain = [each for each, agrees in zip(free, agreed, strict=True) if agrees]
+                await self._give_back({each.uid for each in certain}, node)
             except (errors.KubeError, writing.Standby) as error:
                 logs.event(
-                    logger, logging.WARNING, "release put off", pod=due.uid, node=due.node, reason=error
+                    logger, logging.WARNING, "release put off", node=node, pods=len(free), reason=error
                 )
+            else:
+                self._tell(node, certain)
+
+    def _tell(self, node: str, certain: list[_Due]) -> None:
+        for each in certain:
+            self._settle(each.uid)
+            self._released(each.cause)
+            cause = each.cause.value
+            logs.event(logger, logging.INFO, "slice released", pod=each.uid, node=node, reason=cause)
 
     async def _confirmed(self, due: _Due) -> bool:
         """Whether the API server agrees: caches lag, and a wrong release frees memory in use."""
