@@ -3,7 +3,8 @@
 Also what a deletion waits for: the claim's pods and slices.
 """
 
-from collections.abc import Callable, Iterable
+import itertools
+from collections import Counter
 
 from vgpu import values
 from vgpu_kube.objects import Key
@@ -14,11 +15,11 @@ from vgpu_operator.publishing import Publisher
 from vgpu_operator.view import View
 
 LOOKED_AT_AGAIN = 20
-"""Claims that wait are judged anew as room changes, so many a second, the longest unjudged first."""
+"""So many claims that wait are judged anew each time, the longest unjudged first."""
 
 
 class Claims:
-    """Reconciles one claim at a time; ``clock`` is monotonic."""
+    """Reconciles one claim at a time."""
 
     def __init__(
         self,
@@ -26,15 +27,14 @@ class Claims:
         view: View,
         publisher: Publisher,
         metrics: Metrics,
-        *,
-        clock: Callable[[], float],
     ) -> None:
         self._kube = kube
         self._view = view
         self._publisher = publisher
         self._metrics = metrics
-        self._clock = clock
-        self._unsettled: dict[Key, str] = {}  # claim -> pool, in the order in which they were judged
+        self._judge = verdicts.Judge(view.book)
+        self._rooms: Counter[str] = Counter()  # pool -> how often its room has changed
+        self._unsettled: dict[Key, tuple[str, int]] = {}  # claim -> pool and room it was judged by, in order
 
     async def reconcile(self, key: Key) -> None:
         """Brings the ledger and the status of one claim to what it asks; raises KubeError."""
@@ -46,13 +46,18 @@ class Claims:
             refusal = None if claim.meta.deleting else await self._carry_edit(claim)
             facts = self._facts(claim, refusal)
             if facts.pool_name is not None and (facts.waiting or refusal is not None):
-                self._unsettled[key] = facts.pool_name
+                self._unsettled[key] = (facts.pool_name, self._rooms[facts.pool_name])
             await self._publish(claim, facts)
 
-    def waiting_for(self, pools: Iterable[str]) -> list[Key]:
-        """The claims to look at again now that there may be room in these pools."""
-        changed = set(pools)
-        return [key for key, pool in self._unsettled.items() if pool in changed][:LOOKED_AT_AGAIN]
+    def room_changed(self, pool: str) -> None:
+        """There may be room in the pool for those who wait."""
+        self._rooms[pool] += 1
+        self._judge.room_changed(pool)
+
+    def due(self) -> list[Key]:
+        """The claims that wait and were judged by a room that is not the present one, the oldest first."""
+        stale = (key for key, (pool, room) in self._unsettled.items() if room != self._rooms[pool])
+        return list(itertools.islice(stale, LOOKED_AT_AGAIN))
 
     def in_use(self, key: Key, uid: str) -> str | None:
         """Why a claim cannot go yet, None where it can."""
@@ -105,4 +110,4 @@ class Claims:
         if not waiting or pool_name is None:
             return None
         request = verdicts.request(claim, pool_name, waiting[0].ref)
-        return verdicts.of(self._view.book, request, now=self._clock())
+        return self._judge.verdict(request, self._view.slices_of(claim))

@@ -55,11 +55,9 @@ class Reconciler:
             self.view,
             Publisher(kube, resources.VGPU_CLAIMS, self.view.claims, recorder, metrics, now=now),
             metrics,
-            clock=clock,
         )
         self.pool_queue: Workqueue[str] = Workqueue(self.pools.reconcile, name="pool", sleep=sleep)
         self.claim_queue: Workqueue[Key] = Workqueue(self.claims.reconcile, name="claim", sleep=sleep)
-        self._room_changed: set[str] = set()
         self._judging = False
         self.view.subscribe(on_claim=self._claim_changed, on_pool=self._pool_changed)
 
@@ -89,8 +87,7 @@ class Reconciler:
         """Looks at claims that wait again and again, where room has changed; runs until cancelled."""
         while True:
             await self._sleep(ROOM_SECONDS)
-            changed, self._room_changed = self._room_changed, set()
-            for claim in self.claims.waiting_for(changed):
+            for claim in self.claims.due():
                 self.claim_queue.wake(claim)
 
     async def look_for_silence(self) -> None:
@@ -105,6 +102,6 @@ class Reconciler:
             self.claim_queue.wake(claim)
 
     def _pool_changed(self, pool: str) -> None:
-        self._room_changed.add(pool)
+        self.claims.room_changed(pool)
         if self._judging:
             self.pool_queue.wake(pool)

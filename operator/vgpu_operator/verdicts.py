@@ -1,13 +1,17 @@
-"""Why a pod waits: the same decision the extender takes, asked without promising anything.
+"""Why a pod waits: what the extender would answer, asked without promising anything.
 
-The extender's promises are not known here, so a verdict explains and never decides.
+The extender's promises are not known here, so a verdict explains and never decides. One node with room is
+enough for it, however many there are; the best one is not looked for.
 """
 
-from vgpu import reservations, values
-from vgpu.placement import choice
+from collections.abc import Iterable
+
+from vgpu import quota, reservations, values
+from vgpu.placement import choice, explain
+from vgpu_operator.holdings import Holding
 
 Verdict = choice.Placement | choice.NoFit | values.Refusal
-"""Where the pod would go, why no node has room, or why its namespace may not have more."""
+"""A node where the pod would fit, why no node has room, or why its namespace may not have more."""
 
 
 def request(claim: values.Claim, pool_name: str, pod: values.PodRef) -> values.Request:
@@ -25,10 +29,51 @@ def request(claim: values.Claim, pool_name: str, pod: values.PodRef) -> values.R
     )
 
 
-def of(book: reservations.Book, asked: values.Request, *, now: float) -> Verdict:
-    """What the book would answer for a request, all its nodes offered; no promise is left behind."""
-    outcome = book.place(asked, book.nodes, now=now)
-    book.cancel(asked.slice_id)
-    if isinstance(outcome, reservations.Elsewhere):
-        return choice.Placement(node=outcome.node, device_uuids=())
-    return outcome
+class Judge:
+    """Gives verdicts; that there is no room is remembered until room changes, for many claims ask alike."""
+
+    def __init__(self, book: reservations.Book) -> None:
+        self._book = book
+        self._no_fits: dict[str, dict[tuple[values.Amounts, int], choice.NoFit]] = {}
+
+    def room_changed(self, pool: str) -> None:
+        """Something about the pool's nodes or slices is not what it was."""
+        self._no_fits.pop(pool, None)
+
+    def verdict(self, asked: values.Request, holdings: Iterable[Holding]) -> Verdict:
+        """Whether a request has a place among all nodes; ``holdings`` are its claim's slices."""
+        pool = self._book.pools.get(asked.pool_name)
+        if pool is None:
+            message = f"there is no VGPUPool {asked.pool_name}"
+            return values.Refusal(reason=values.Reason.POOL_NOT_FOUND, message=message)
+        for holding in holdings:
+            if holding.slice.id == asked.slice_id:  # a shared slice takes in further pods where it lies
+                return choice.Placement(node=holding.node, device_uuids=holding.slice.device_uuids)
+        extra = asked.requests.times(asked.device_count)
+        used = self._book.used(pool.name)
+        allowed = quota.check(pool, used, namespace=asked.claim.namespace, extra=extra)
+        return allowed if isinstance(allowed, values.Refusal) else self._fit(pool, asked)
+
+    def _fit(self, pool: values.Pool, asked: values.Request) -> choice.Placement | choice.NoFit:
+        remembered = self._no_fits.setdefault(pool.name, {})
+        shape = (asked.requests, asked.device_count)
+        if shape in remembered:
+            return remembered[shape]
+        found = _first_fit(self._book, pool, asked)
+        if isinstance(found, choice.NoFit):
+            remembered[shape] = found
+        return found
+
+
+def _first_fit(
+    book: reservations.Book, pool: values.Pool, asked: values.Request
+) -> choice.Placement | choice.NoFit:
+    reasons: dict[str, str] = {}
+    for name in book.nodes:
+        room = book.room(pool, name)
+        fits = choice.fitting(room, asked)
+        if len(fits) >= asked.device_count:
+            uuids = tuple(device.uuid for device in fits[: asked.device_count])
+            return choice.Placement(node=name, device_uuids=uuids)
+        reasons[name] = explain.shortage(room, fits, asked)
+    return choice.NoFit(reasons=reasons)
