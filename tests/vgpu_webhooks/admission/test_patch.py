@@ -1,7 +1,7 @@
 from typing import Any
 
 import jsonpatch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vgpu_webhooks.admission import patch
@@ -31,6 +31,7 @@ def grown(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
     return old, new
 
 
+@settings(deadline=None)
 @given(grown())
 def test_the_patch_turns_the_old_into_the_new(pair: tuple[dict[str, Any], dict[str, Any]]) -> None:
     old, new = pair

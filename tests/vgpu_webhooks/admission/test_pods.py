@@ -4,7 +4,7 @@ from typing import Any
 
 import jsonpatch
 import orjson
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import builders as make
@@ -105,6 +105,7 @@ def test_a_container_put_before_the_bearer_does_not_become_a_second_one() -> Non
     assert found[0]["env"] == [VARIABLE]
 
 
+@settings(deadline=None)
 @given(some_pods)
 def test_joining_twice_is_joining_once(some: dict[str, Any]) -> None:
     once = pods.joined(some, CLAIM)
@@ -113,6 +114,7 @@ def test_joining_twice_is_joining_once(some: dict[str, Any]) -> None:
     assert patch.between(once, pods.joined(once, CLAIM)) == []
 
 
+@settings(deadline=None)
 @given(some_pods)
 def test_joining_changes_nothing_in_place_and_its_patch_says_all(some: dict[str, Any]) -> None:
     some = orjson.loads(orjson.dumps(some))  # as from the wire: no part stands in two places

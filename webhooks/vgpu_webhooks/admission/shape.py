@@ -9,6 +9,9 @@ MAX_DEPTH = 64
 """Levels of nesting in a request; objects with managedFields stay below 32."""
 
 
+REMEDY = "send the object as the API server stores it"
+
+
 class MalformedError(ValueError):
     """A field is not what its kind's schema says; the message says which."""
 
@@ -82,6 +85,3 @@ def shortened(found: str, limit: int = 80) -> str:
 
 def _children(parent: object) -> list[object]:
     return list(parent.values()) if isinstance(parent, dict) else parent if isinstance(parent, list) else []
-
-
-REMEDY = "send the object as the API server stores it"
