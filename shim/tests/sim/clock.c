@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "engine.h"
 #include "sim.h"
 
 enum { START_NS = 1000000000, SPIN_NS = 40000 };
@@ -109,7 +110,7 @@ void sim_clock_virtual(unsigned participants) {
   clock->now = START_NS;
   clock->running = -1;
   for (unsigned i = 0; i < SIM_PARTICIPANTS; i++) clock->participant[i] = (struct sim_participant){0};
-  for (int i = 0; i < SIM_DEVICES; i++) state->devices[i].now = state->devices[i].sampled_at = START_NS;
+  engine_restart(state, START_NS);
   state_unlock(state);
 }
 
@@ -118,8 +119,7 @@ void sim_clock_real(void) {
   if (state == NULL) return;
   state_lock(state);
   state->clock.virtual_mode = 0;
-  uint64_t now = monotonic_now();
-  for (int i = 0; i < SIM_DEVICES; i++) state->devices[i].now = state->devices[i].sampled_at = now;
+  engine_restart(state, monotonic_now());
   state_unlock(state);
 }
 

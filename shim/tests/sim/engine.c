@@ -267,7 +267,7 @@ static void settle_device(struct sim_state *state, int device) {
 static void advance_device(struct sim_state *state, int device, uint64_t until) {
   struct sim_device *d = &state->devices[device];
   bool side_by_side = option_value(state, OPTION_concurrent_processes) != 0;
-  if (d->now == 0 || d->now > until) d->now = d->sampled_at = until;
+  if (d->now == 0 || d->now > until) d->now = d->sampled_at = d->slice_end = d->switch_end = until;
   while (d->now < until) {
     if (side_by_side)
       step_concurrent(state, device, until);
@@ -294,6 +294,20 @@ void engine_advance(struct sim_state *state) {
   reap_now_and_then(state, now);
   for (int device = 0; device < (int)option_value(state, OPTION_devices); device++)
     advance_device(state, device, now);
+}
+
+void engine_restart(struct sim_state *state, uint64_t now) {
+  for (int i = 0; i < SIM_DEVICES; i++) {
+    struct sim_device *d = &state->devices[i];
+    d->now = d->sampled_at = d->slice_end = d->switch_end = now;
+    d->current = -1;
+    d->busy_sampled = d->busy;
+    memset(d->samples, 0, sizeof d->samples);
+  }
+  for (uint32_t c = 0; c < state->channels_high; c++) {
+    state->channels[c].busy_sampled = state->channels[c].busy;
+    memset(state->channels[c].samples, 0, sizeof state->channels[c].samples);
+  }
 }
 
 static void init_channel(struct sim_state *state, int c, struct sim_slot *slot, int device) {

@@ -9,6 +9,9 @@
 /* Brings every device up to now. Call with the lock held, as all below. */
 void engine_advance(struct sim_state *state);
 
+/* The clock jumps: devices go on from `now`, without slices or samples of before. */
+void engine_restart(struct sim_state *state, uint64_t now);
+
 /* The slot's channel on the device, made at need; -1: no more channels. */
 int engine_channel(struct sim_state *state, struct sim_slot *slot, int device);
 
