@@ -1,0 +1,172 @@
+"""From a slice to the limits of its page, and from what is in use to what may be reported as enforced.
+
+Pure: pages are written and accounts are read elsewhere. A node never enforces half a slice: either every
+device of it can be limited as the ledger says, or the slice is refused with the reason.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from vgpu import values
+
+REPORT_STEP_BYTES = 64 * values.MIB
+"""Memory held above the limit is reported in steps, upwards, so that a shrink is not a hundred writes."""
+
+
+class MemoryIsolation(Enum):
+    """Whether a device can refuse memory above a limit."""
+
+    HARD = "Hard"
+    NONE = "None"
+
+
+class ComputeIsolation(Enum):
+    """How a device's time, or the device itself, can be divided."""
+
+    TIME_SHARE = "TimeShare"
+    PARTITION = "Partition"
+    NONE = "None"
+
+
+class Resize(Enum):
+    """When changed limits of a running pod take effect."""
+
+    LIVE = "Live"
+    RESTART = "Restart"
+    NONE = "None"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Isolation:
+    """What a device can do to keep slices apart: its row in the capability matrix."""
+
+    memory: MemoryIsolation = MemoryIsolation.HARD
+    compute: ComputeIsolation = ComputeIsolation.TIME_SHARE
+    resize: Resize = Resize.LIVE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a limit on a device is held against: its memory in bytes, and what it can isolate."""
+
+    memory_bytes: int
+    isolation: Isolation = Isolation()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceLimits:
+    """What a slice may use of one device; ceilings are what it may reach without asking the ledger again."""
+
+    device_uuid: str
+    memory_bytes: int
+    memory_ceiling_bytes: int
+    compute_percent: int
+    compute_ceiling_percent: int
+    weight: int
+    priority: int
+    revision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """Why the node cannot enforce a slice: what was expected, what was found, what to do."""
+
+    message: str
+
+
+def limits(slice_: values.Slice, devices: Mapping[str, Facts]) -> tuple[DeviceLimits, ...] | Refused:
+    """The limits of a slice on each of its devices, in the ledger's order, or why there are none."""
+    for uuid in slice_.device_uuids:
+        if refusal := _refusal(uuid, devices.get(uuid), slice_.allocated):
+            return refusal
+    return tuple(_device_limits(uuid, slice_) for uuid in slice_.device_uuids)
+
+
+def report(slice_: values.Slice, used_bytes: Sequence[int], *, note: str = "") -> values.Enforced:
+    """What the node confirms once the slice's limits are in force and so much is used on its devices.
+
+    Memory in use above the limit is not free: it is reported until the application has let go of it.
+    """
+    allocated = slice_.allocated
+    held = max(used_bytes, default=0)
+    shrinking = held > allocated.memory_bytes
+    return values.Enforced(
+        memory_bytes=_step_up(held) if shrinking else allocated.memory_bytes,
+        compute_percent=allocated.compute_percent,
+        revision=slice_.revision,
+        state=values.EnforcementState.SHRINKING if shrinking else values.EnforcementState.APPLIED,
+        message=_still_held(held, allocated) if shrinking else note,
+    )
+
+
+def refused(slice_: values.Slice, refusal: Refused, in_force: values.Enforced | None) -> values.Enforced:
+    """What the node confirms of a slice that it cannot enforce: what was in force stays, and counts."""
+    return values.Enforced(
+        memory_bytes=in_force.memory_bytes if in_force else 0,
+        compute_percent=in_force.compute_percent if in_force else 0,
+        revision=in_force.revision if in_force else 0,
+        state=values.EnforcementState.REFUSED,
+        message=refusal.message,
+    )
+
+
+def crowded(slices: Iterable[values.Slice], devices: Mapping[str, Facts]) -> dict[str, str]:
+    """A note for every device whose slices may together use more memory than it has, by UUID.
+
+    A pool may overcommit on purpose; then an allocation below a slice's limit can fail all the same.
+    """
+    given: dict[str, int] = {}
+    for slice_ in slices:
+        for uuid in slice_.device_uuids:
+            given[uuid] = given.get(uuid, 0) + slice_.allocated.memory_bytes
+    return {
+        uuid: f"{_gib(given[uuid])} are allocated on {uuid}, which has {_gib(devices[uuid].memory_bytes)}:"
+        " memory below the limit may be refused"
+        for uuid in given.keys() & devices.keys()
+        if given[uuid] > devices[uuid].memory_bytes
+    }
+
+
+def _refusal(uuid: str, facts: Facts | None, allocated: values.Amounts) -> Refused | None:
+    if facts is None:
+        return Refused(message=f"{uuid} is not among this node's devices; delete the pod or repair the GPU")
+    if facts.isolation.memory is MemoryIsolation.NONE:
+        return Refused(message=f"{uuid} cannot limit memory (isolation.memory: None); use other devices")
+    if facts.isolation.compute is ComputeIsolation.NONE and allocated.compute_percent < 100:
+        return Refused(message=f"{uuid} cannot limit compute (isolation.compute: None); ask for 100 percent")
+    if allocated.memory_bytes > facts.memory_bytes:
+        return Refused(
+            message=f"{_gib(allocated.memory_bytes)} are allocated on {uuid}, which has"
+            f" {_gib(facts.memory_bytes)}; lower the claim's memory"
+        )
+    return None
+
+
+def _device_limits(uuid: str, slice_: values.Slice) -> DeviceLimits:
+    compute = max(1, slice_.allocated.compute_percent)  # nothing at all would stop the application
+    return DeviceLimits(
+        device_uuid=uuid,
+        memory_bytes=slice_.allocated.memory_bytes,
+        memory_ceiling_bytes=slice_.limits.memory_bytes,
+        compute_percent=compute,
+        compute_ceiling_percent=max(compute, slice_.limits.compute_percent),
+        weight=compute,
+        priority=slice_.priority,
+        revision=slice_.revision,
+    )
+
+
+def _step_up(memory_bytes: int) -> int:
+    return -(-memory_bytes // REPORT_STEP_BYTES) * REPORT_STEP_BYTES
+
+
+def _still_held(held: int, allocated: values.Amounts) -> str:
+    return (
+        f"the application holds {_gib(_step_up(held))} of GPU memory and {_gib(allocated.memory_bytes)}"
+        " are allocated: it gets no more until it has freed the difference"
+    )
+
+
+def _gib(memory_bytes: int) -> str:
+    return f"{memory_bytes / values.GIB:.4g} GiB"

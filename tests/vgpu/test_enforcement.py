@@ -1,0 +1,105 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import builders
+from builders import amounts
+from vgpu import enforcement, values
+
+GIB = values.GIB
+DEVICES = {f"GPU-{index}": enforcement.Facts(memory_bytes=80 * GIB) for index in range(2)}
+SLICE = builders.slice_(
+    uuids=("GPU-1", "GPU-0"), allocated=amounts(24, 60), limits=amounts(40, 80), revision=7
+)
+
+
+def test_a_slice_is_limited_on_each_device_in_the_ledgers_order() -> None:
+    found = enforcement.limits(SLICE, DEVICES)
+
+    assert not isinstance(found, enforcement.Refused)
+    assert [each.device_uuid for each in found] == ["GPU-1", "GPU-0"]
+    assert {each.memory_bytes for each in found} == {24 * GIB}
+    assert {each.memory_ceiling_bytes for each in found} == {40 * GIB}
+    assert {(each.compute_percent, each.compute_ceiling_percent) for each in found} == {(60, 80)}
+    assert {each.revision for each in found} == {7}
+
+
+@pytest.mark.parametrize(
+    ("devices", "said"),
+    [
+        ({"GPU-1": DEVICES["GPU-1"]}, "GPU-0 is not among"),
+        ({**DEVICES, "GPU-0": enforcement.Facts(memory_bytes=16 * GIB)}, "has 16 GiB"),
+        (
+            {
+                **DEVICES,
+                "GPU-0": enforcement.Facts(
+                    memory_bytes=80 * GIB,
+                    isolation=enforcement.Isolation(memory=enforcement.MemoryIsolation.NONE),
+                ),
+            },
+            "isolation.memory: None",
+        ),
+        (
+            {
+                **DEVICES,
+                "GPU-0": enforcement.Facts(
+                    memory_bytes=80 * GIB,
+                    isolation=enforcement.Isolation(compute=enforcement.ComputeIsolation.NONE),
+                ),
+            },
+            "isolation.compute: None",
+        ),
+    ],
+)
+def test_a_slice_is_refused_whole_where_one_device_cannot_hold_it(
+    devices: dict[str, enforcement.Facts], said: str
+) -> None:
+    found = enforcement.limits(SLICE, devices)
+
+    assert isinstance(found, enforcement.Refused)
+    assert said in found.message
+
+
+def test_what_is_in_use_within_the_limit_is_reported_as_applied() -> None:
+    found = enforcement.report(SLICE, [3 * GIB, 24 * GIB])
+
+    assert found == values.Enforced(memory_bytes=24 * GIB, compute_percent=60, revision=7)
+
+
+def test_memory_still_held_above_the_limit_is_reported_until_it_is_freed() -> None:
+    found = enforcement.report(SLICE, [30 * GIB + 1, 0])
+
+    assert found.state is values.EnforcementState.SHRINKING
+    assert found.memory_bytes == 30 * GIB + enforcement.REPORT_STEP_BYTES
+    assert "gets no more" in found.message
+    assert found.revision == 7
+
+
+def test_a_refusal_reports_what_was_in_force_before() -> None:
+    before = builders.enforced(16, revision=3)
+
+    found = enforcement.refused(SLICE, enforcement.Refused(message="no"), before)
+
+    assert (found.memory_bytes, found.revision, found.message) == (16 * GIB, 3, "no")
+    assert found.state is values.EnforcementState.REFUSED
+
+
+def test_devices_that_promise_more_memory_than_they_have_are_named() -> None:
+    crowd = [builders.slice_(id_, uuids=("GPU-0",), allocated=amounts(50, 10)) for id_ in ("a", "b")]
+
+    notes = enforcement.crowded([*crowd, SLICE], DEVICES)
+
+    assert list(notes) == ["GPU-0"]
+    assert "124 GiB are allocated on GPU-0, which has 80 GiB" in notes["GPU-0"]
+
+
+@given(used=st.integers(0, 200 * GIB), allocated=st.integers(0, 80 * GIB))
+def test_a_report_never_hides_memory_in_use(used: int, allocated: int) -> None:
+    entry = builders.slice_(
+        allocated=values.Amounts(memory_bytes=allocated, compute_percent=10), limits=amounts(80, 100)
+    )
+
+    found = enforcement.report(entry, [used])
+
+    assert found.memory_bytes >= max(used, allocated)
+    assert found.memory_bytes < max(used + enforcement.REPORT_STEP_BYTES, allocated + 1)
