@@ -4,6 +4,7 @@ Asked twice, it answers twice the same. Where an answer was lost the truth is re
 learned the slice stays, for kube-scheduler's next try or, 30 s later, for ``release``.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 
@@ -14,6 +15,9 @@ from vgpu_kube import errors, logs
 from vgpu_webhooks.extender import pods, release, turns, view, wire, writing
 
 logger = logging.getLogger(__name__)
+
+PARALLEL = 32
+"""Bindings at the same time: more would only queue for connections, and the Lease's renewal behind them."""
 
 
 class NotBound(Exception):  # noqa: N818 - the answer to kube-scheduler
@@ -41,19 +45,21 @@ class Binder:
         self._releaser = releaser
         self._turns = pod_turns
         self._clock = clock
+        self._limit = asyncio.Semaphore(PARALLEL)
 
     async def bind(self, args: wire.BindingArgs) -> None:
         """Returns once the pod is bound to the node and its slice is in the ledger.
 
         Raises NotBound, view.Unanswerable, writing.Standby or KubeError.
         """
-        async with self._turns.turn(args.uid):
+        reign = self._writer.reign
+        async with self._turns.turn(args.uid), self._limit:
             pod = await self._pod(args)
             if pod.node is not None and pod.node != args.node:
                 raise NotBound("AlreadyBound", f"expected pod {pod} unbound, found it bound to {pod.node}")
             slice_ = await self._hold(pod, args.node)
             if pod.node is None:
-                await self._write_binding(pod, args.node, slice_)
+                await self._write_binding(pod, args.node, slice_, reign=reign)
             logs.event(
                 logger,
                 logging.INFO,
@@ -127,13 +133,13 @@ class Binder:
             raise NotBound("AlreadyBound", f"expected pod {pod} unbound, found {_whereabouts(current)}")
         await self._releaser.give_back(pod.uid, held[0].name)
 
-    async def _write_binding(self, pod: pods.Pod, node: str, slice_: values.Slice) -> None:
+    async def _write_binding(self, pod: pods.Pod, node: str, slice_: values.Slice, *, reign: int) -> None:
         annotations = {
             names.DEVICES_ANNOTATION: ",".join(slice_.device_uuids),
             names.SLICE_ANNOTATION: slice_.id,
         }
         try:
-            await self._writer.bind(pod, node, annotations)
+            await self._writer.bind(pod, node, annotations, reign=reign)
         except errors.Unavailable as error:
             await self._learn(pod, node, error)
         except errors.KubeError as error:

@@ -15,6 +15,9 @@ logger = logging.getLogger(__name__)
 
 CATCH_UP_RETRY_SECONDS = 0.5
 
+POLL_SECONDS = 0.05
+"""How often those who wait for the Lease look at it."""
+
 
 class Lead:
     """Leadership as calls would have it; a fresh leader awaits ``catch_up`` before it counts as active."""
@@ -38,7 +41,7 @@ class Lead:
         self._clock = clock
         self._sleep = sleep
         self._caught_up = False
-        self._turned_active = asyncio.Event()
+        self.reign = 0  # changes whenever leadership is lost: somebody else may have decided since
         self._called_at = float("-inf")
         self._tasks: dict[str, asyncio.Task[None]] = {}
         candidate.on_acquired = lambda: self._start("catch-up", self._become_active())
@@ -71,21 +74,19 @@ class Lead:
         An error would send the pod into a back-off that no event ends, so a handover is worth waiting for.
         """
         self._called_at = self._clock()
-        if self.active:
-            return True
         if not self._candidate.valid():
             self._start("seek", self._seek())
-        if patience_seconds > 0:
-            await self._turn(patience_seconds)
+        until = self._clock() + patience_seconds
+        while not self.active and self._clock() < until:
+            await self._sleep(POLL_SECONDS)
         return self.active
 
-    async def _turn(self, patience_seconds: float) -> None:
-        """Returns when we turn active, or the patience ends."""
-        turned = asyncio.create_task(self._turned_active.wait())
-        expired = asyncio.ensure_future(self._sleep(patience_seconds))
-        _, pending = await asyncio.wait({turned, expired}, return_when=asyncio.FIRST_COMPLETED)
-        for each in pending:
-            each.cancel()
+    async def sure(self, reign: int) -> bool:
+        """Whether a write may begin now on what was decided in ``reign``: a late renewal is waited for."""
+        until = self._clock() + self._candidate.duration / 3
+        while not self.active and self.reign == reign and self._clock() < until:
+            await self._sleep(POLL_SECONDS)
+        return self.active and self.reign == reign
 
     async def run(self) -> None:
         """Competes for the Lease until cancelled, then releases it."""
@@ -106,12 +107,11 @@ class Lead:
                 self._caught_up = True
         if self._caught_up:
             logs.event(logger, logging.INFO, "extender active", identity=self._candidate.identity)
-            self._turned_active.set()
             self._on_active()
 
     def _become_standby(self) -> None:
         self._caught_up = False
-        self._turned_active.clear()
+        self.reign += 1
         if "catch-up" in self._tasks:
             self._tasks["catch-up"].cancel()  # what it has listed may be older than the next holder's writes
         logs.event(logger, logging.INFO, "extender standby", identity=self._candidate.identity)

@@ -5,7 +5,7 @@ behind a caller. Nothing is decided and nothing is written here.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,8 +106,10 @@ class View:
 
     async def refresh_nodes(self) -> None:
         """Folds in every node as the API server has it now: a fresh leader decides on nothing older."""
-        for raw in (await self._kube.list(resources.VGPU_NODES)).items:
-            self.nodes.observe(raw)
+        async with aclosing(self._kube.pages(resources.VGPU_NODES)) as pages:
+            async for page in pages:
+                for raw in page.items:
+                    self.nodes.observe(raw)  # decoded only where it is newer than what is known
 
     async def refresh_node(self, name: str) -> None:
         """Folds in one node as the API server has it now."""

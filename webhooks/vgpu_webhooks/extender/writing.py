@@ -32,6 +32,15 @@ class Lead(Protocol):
         """True while only this process writes, for certain, and knows all that was written before."""
         ...
 
+    @property
+    def reign(self) -> int:
+        """Changes whenever leadership is lost: what was decided before does not hold any more."""
+        ...
+
+    async def sure(self, reign: int) -> bool:
+        """Whether a write may begin now on what was decided in ``reign``."""
+        ...
+
 
 class Writer:
     """The only place from which the extender changes the cluster.
@@ -84,23 +93,28 @@ class Writer:
                     return None
         raise errors.Conflict(409, "Conflict", f"{ATTEMPTS} attempts to write node {node} met a newer ledger")
 
-    async def bind(self, pod: pods.Pod, node: str, annotations: Mapping[str, str]) -> None:
+    @property
+    def reign(self) -> int:
+        """To be noted where a decision is made, and given where it is written."""
+        return self._lead.reign
+
+    async def bind(self, pod: pods.Pod, node: str, annotations: Mapping[str, str], *, reign: int) -> None:
         """Binds this very pod; raises Standby or KubeError."""
-        self._claim_right()
+        await self._claim_right(reign)
         crash.point("before-binding")
         await self._kube.bind(pod.namespace, pod.name, pod.uid, node, annotations, timeout=self._timeout)
         crash.point("after-binding")
 
     async def annotate(self, pod: pods.Pod, annotations: Mapping[str, str]) -> None:
         """Puts annotations on this very pod; raises Standby or KubeError."""
-        self._claim_right()
+        await self._claim_right(self.reign)
         crash.point("before-wake")
         body = {"metadata": {"uid": pod.uid, "annotations": dict(annotations)}}
         await self._kube.patch_merge(resources.PODS, pod.name, body, pod.namespace, timeout=self._timeout)
         crash.point("after-wake")
 
     async def _write(self, change: ledger.Change, point: str) -> None:
-        self._claim_right()
+        await self._claim_right(self.reign)  # decided a moment ago, and nothing waited since
         crash.point(f"before-{point}")
         raw: Object = await self._kube.patch_json(
             resources.VGPU_NODES, change.node, node_patch.patch(change), timeout=self._timeout
@@ -108,8 +122,8 @@ class Writer:
         crash.point(f"after-{point}")
         self._view.nodes.observe(raw)
 
-    def _claim_right(self) -> None:
-        if not self._lead.active:
+    async def _claim_right(self, reign: int) -> None:
+        if not await self._lead.sure(reign):
             raise Standby("this extender is not the active one any more: ask again")
 
 
