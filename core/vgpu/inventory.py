@@ -18,6 +18,7 @@ class DeviceRoom:
     uuid: str
     capacity: values.Amounts
     free: values.Amounts
+    model: str = ""
 
     @property
     def free_share(self) -> float:
@@ -30,11 +31,18 @@ class DeviceRoom:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeRoom:
-    """The usable devices of one node for one pool; ``unusable`` counts those cordoned or unhealthy."""
+    """The usable devices of one node for one pool; ``unusable`` counts those cordoned or unhealthy.
+
+    ``cpu_milli`` and ``memory_bytes`` are the node's free CPU and host memory, None where not known.
+    ``pod_sizes`` are the sizes of the GPU pods that live there: how many whole GPUs, 0 for a slice of one.
+    """
 
     node: str
     devices: tuple[DeviceRoom, ...]
     unusable: int = 0
+    cpu_milli: int | None = None
+    memory_bytes: int | None = None
+    pod_sizes: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +129,7 @@ def total_capacity(pool: values.Pool, nodes: Iterable[values.Node]) -> values.Am
 
 def _device_room(pool: values.Pool, device: values.Device, given: values.Amounts) -> DeviceRoom:
     promised = capacity(pool, device)
-    return DeviceRoom(uuid=device.uuid, capacity=promised, free=promised - given)
+    return DeviceRoom(uuid=device.uuid, capacity=promised, free=promised - given, model=device.model)
 
 
 def _model_matches(pool: values.Pool, device: values.Device) -> bool:

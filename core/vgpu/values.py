@@ -261,7 +261,11 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What one pod asks of placement. ``slice_id`` is the pod's UID, or the claim's when Shared."""
+    """What one pod asks of placement. ``slice_id`` is the pod's UID, or the claim's when Shared.
+
+    ``models`` are the only GPU models it accepts; empty accepts all. ``pod_cpu_milli`` and
+    ``pod_memory_bytes`` are what the pod asks of the node besides.
+    """
 
     slice_id: str
     pool_name: str
@@ -271,3 +275,6 @@ class Request:
     requests: Amounts
     limits: Amounts
     priority: int = 0
+    models: frozenset[str] = frozenset()
+    pod_cpu_milli: int = 0
+    pod_memory_bytes: int = 0

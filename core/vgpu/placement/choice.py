@@ -1,10 +1,13 @@
-"""The decision over all nodes: the best place for a request, or why no node has one."""
+"""The decision over all nodes: the best place for a request, or why no node has one.
+
+The plain reading, one node after the other; ``board`` gives the same answer for many nodes and requests.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from vgpu import inventory, values
-from vgpu.placement import explain, policies
+from vgpu.placement import explain, policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,25 +31,45 @@ class NoFit:
 
 
 def fitting(room: inventory.NodeRoom, request: values.Request) -> tuple[inventory.DeviceRoom, ...]:
-    """The devices of a node that have room for the request's floor."""
-    asked = request.requests
-    return tuple(device for device in room.devices if device.free.covers(asked))
+    """The devices of a node that the request accepts and that have room for its floor."""
+    asked, models = request.requests, request.models
+    return tuple(
+        device
+        for device in room.devices
+        if device.free.covers(asked) and (not models or device.model in models)
+    )
+
+
+def look(room: inventory.NodeRoom, request: values.Request, chooser: policy.Policy) -> policy.Choice | str:
+    """What the policy would take on one node, or what the node lacks; host memory is not looked at."""
+    fits = fitting(room, request)
+    if len(fits) < request.device_count:
+        return explain.shortage(room, fits, request)
+    if room.cpu_milli is not None and room.cpu_milli < request.pod_cpu_milli:
+        return explain.LITTLE_CPU
+    return chooser.choose(room, fits, request)
 
 
 def place(
-    request: values.Request, rooms: Iterable[inventory.NodeRoom], policy: policies.Policy
+    request: values.Request, rooms: Iterable[inventory.NodeRoom], chooser: policy.Policy
 ) -> Placement | NoFit:
     """The place with the lowest score; a tie goes to the smallest node name."""
     best: tuple[float, str, tuple[str, ...]] | None = None
     reasons: dict[str, str] = {}
     for room in rooms:
-        fits = fitting(room, request)
-        if len(fits) < request.device_count:
-            reasons[room.node] = explain.shortage(room, fits, request)
+        found = look(room, request, chooser)
+        if not isinstance(found, str) and not has_memory(room, request):
+            found = explain.LITTLE_MEMORY
+        if isinstance(found, str):
+            reasons[room.node] = found
             continue
-        choice = policy.choose(room, fits, request)
-        candidate = (choice.score, room.node, choice.device_uuids)
+        candidate = (found.score, room.node, found.device_uuids)
         best = candidate if best is None else min(best, candidate)
     if best is None:
         return NoFit(reasons=reasons)
     return Placement(node=best[1], device_uuids=best[2])
+
+
+def has_memory(room: inventory.NodeRoom, request: values.Request) -> bool:
+    """Whether the node, as far as is known, has host memory for the pod."""
+    return room.memory_bytes is None or room.memory_bytes >= request.pod_memory_bytes

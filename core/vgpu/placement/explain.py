@@ -8,6 +8,8 @@ from vgpu import inventory, values
 NOT_IN_POOL = "not in the pool"
 SLICE_ELSEWHERE = "the claim's shared slice is on another node"
 NOT_REPORTED = "its agent has reported no GPUs"
+LITTLE_CPU = "too little CPU left for the pod"
+LITTLE_MEMORY = "too little memory left for the pod"
 
 
 def shortage(

@@ -5,6 +5,7 @@ import pytest
 import builders as make
 from vgpu import inventory, values
 from vgpu.placement import choice, explain, policies
+from vgpu.placement.policies import bin_pack, spread
 
 
 def rooms(*nodes: values.Node) -> list[inventory.NodeRoom]:
@@ -20,19 +21,19 @@ def two_gpu_node(name: str, used_on_second: int = 0) -> values.Node:
 
 
 def test_bin_pack_fills_the_fullest_device_of_the_fullest_node_that_fits() -> None:
-    placed = choice.place(make.request(), rooms(two_gpu_node("a"), two_gpu_node("b", 30)), policies.BinPack())
+    placed = choice.place(make.request(), rooms(two_gpu_node("a"), two_gpu_node("b", 30)), bin_pack.BinPack())
 
     assert placed == choice.Placement(node="b", device_uuids=("b-1",))
 
 
 def test_spread_takes_the_emptiest_device_of_the_emptiest_node() -> None:
-    placed = choice.place(make.request(), rooms(two_gpu_node("a", 30), two_gpu_node("b")), policies.Spread())
+    placed = choice.place(make.request(), rooms(two_gpu_node("a", 30), two_gpu_node("b")), spread.Spread())
 
     assert placed == choice.Placement(node="b", device_uuids=("b-0",))
 
 
 def test_a_tie_goes_to_the_smallest_node_name() -> None:
-    placed = choice.place(make.request(), rooms(make.node("b"), make.node("a")), policies.BinPack())
+    placed = choice.place(make.request(), rooms(make.node("b"), make.node("a")), bin_pack.BinPack())
 
     assert isinstance(placed, choice.Placement)
     assert placed.node == "a"
@@ -40,7 +41,7 @@ def test_a_tie_goes_to_the_smallest_node_name() -> None:
 
 def test_a_pod_with_two_gpus_gets_two_devices_of_one_node() -> None:
     placed = choice.place(
-        make.request(device_count=2), rooms(make.node("a"), two_gpu_node("b")), policies.BinPack()
+        make.request(device_count=2), rooms(make.node("a"), two_gpu_node("b")), bin_pack.BinPack()
     )
 
     assert placed == choice.Placement(node="b", device_uuids=("b-0", "b-1"))
@@ -71,7 +72,7 @@ def test_a_pod_with_two_gpus_gets_two_devices_of_one_node() -> None:
     ],
 )
 def test_each_node_says_what_it_lacks(node: values.Node, asked: values.Request, reason: str) -> None:
-    found = choice.place(asked, rooms(node), policies.BinPack())
+    found = choice.place(asked, rooms(node), bin_pack.BinPack())
 
     assert found == choice.NoFit(reasons={node.name: reason})
 

@@ -1,0 +1,209 @@
+"""How much of a node's free GPU the usual requests cannot use: two measures over one view of a node.
+
+``Stranded`` asks of each shape alone what it could not use (FGD's measure), ``Unpacked`` plays the future
+and counts what is left over. Both are in parts per million of one GPU. Which node to take is for policies.
+"""
+
+import bisect
+import random
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from vgpu import inventory, values
+from vgpu.placement import mix, policy
+
+UNKNOWN_CPU = 1 << 40
+REMEMBERED = 500_000
+
+
+class Kind(NamedTuple):
+    """What cards of one kind have in common: capacity in bytes and percent, and the model."""
+
+    memory: int
+    compute: int
+    model: str
+
+
+class Card(NamedTuple):
+    """The free room of a device: its worth in parts per million, bytes and percent."""
+
+    worth: int
+    memory: int
+    compute: int
+    kind: Kind
+
+
+class State(NamedTuple):
+    """A node without names: free CPU and its cards, the tightest first. Equal nodes have equal states."""
+
+    cpu: int
+    cards: tuple[Card, ...]
+
+
+def card(device: inventory.DeviceRoom) -> Card:
+    """The device without its name."""
+    free, whole = device.free, device.capacity
+    kind = Kind(whole.memory_bytes, whole.compute_percent, device.model)
+    return Card(max(0, policy.free_worth(device)), free.memory_bytes, free.compute_percent, kind)
+
+
+def state(room: inventory.NodeRoom) -> State:
+    """The node without its names."""
+    cpu = UNKNOWN_CPU if room.cpu_milli is None else room.cpu_milli
+    return State(cpu, tuple(sorted(card(device) for device in room.devices)))
+
+
+def after(before: State, chosen: Iterable[Card], request: values.Request) -> State:
+    """The state once the request has taken these cards."""
+    cards = list(before.cards)
+    for taken in chosen:
+        cards.remove(taken)
+        bisect.insort(cards, _less(taken, request.requests))
+    return State(before.cpu - request.pod_cpu_milli, tuple(cards))
+
+
+def _less(found: Card, asked: values.Amounts) -> Card:
+    free = values.Amounts(memory_bytes=found.memory, compute_percent=found.compute) - asked
+    whole = values.Amounts(memory_bytes=found.kind.memory, compute_percent=found.kind.compute)
+    return Card(max(0, policy.worth(free, whole)), free.memory_bytes, free.compute_percent, found.kind)
+
+
+class _Class(NamedTuple):
+    """A shape in plain numbers; the weights of all classes add up to 1."""
+
+    weight: float
+    memory: int
+    compute: int
+    gpus: int
+    cpu: int
+    models: frozenset[str]
+
+
+def _classes(typical: mix.Mix, breadth: float) -> tuple[_Class, ...]:
+    weights = {
+        shape: part * max(1, shape.device_count) ** breadth for shape, part in typical.popularity.items()
+    }
+    total = sum(weights.values())
+    return tuple(
+        _Class(
+            weight / total,
+            shape.requests.memory_bytes,
+            shape.requests.compute_percent,
+            shape.device_count,
+            shape.pod_cpu_milli,
+            shape.models,
+        )
+        for shape, weight in weights.items()
+    )
+
+
+class _Remembering:
+    """A measure that keeps its answers: states repeat, within a decision and from one to the next."""
+
+    def __init__(self, typical: mix.Mix, *, breadth: float = 0.0) -> None:
+        self._classes = _classes(typical, breadth)
+        self._known: dict[State, float] = {}
+
+    def of(self, node: State) -> float:
+        """The measure of one node, parts per million of a GPU."""
+        found = self._known.get(node)
+        if found is None:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            found = self._known[node] = self._measure(node.cpu, [c for c in node.cards if c.worth > 0])
+        return found
+
+    def _measure(self, cpu: int, cards: list[Card]) -> float:
+        raise NotImplementedError
+
+
+class Stranded(_Remembering):
+    """What each usual shape cannot use, weighted by popularity: FGD's fragmentation.
+
+    For a shape that does not fit the node, or asks for no GPU, all that is free; otherwise the free room of
+    the cards that are too tight for it. Source: Weng, Yang et al., USENIX ATC'23, section 4. ``breadth``
+    gives requests of several GPUs more weight: popularity times GPUs to this power; 0 is the published form.
+    """
+
+    def _measure(self, cpu: int, cards: list[Card]) -> float:
+        free = sum(card.worth for card in cards)
+        return sum(each.weight * (free - _usable(each, cpu, cards)) for each in self._classes)
+
+
+def _usable(each: _Class, cpu: int, cards: list[Card]) -> int:
+    if not each.gpus or each.cpu > cpu:
+        return 0
+    fits = _fitting(each, cards)
+    return sum(cards[at].worth for at in fits) if len(fits) >= each.gpus else 0
+
+
+def _fitting(each: _Class, cards: Sequence[Card]) -> list[int]:
+    _, memory, compute, _, _, models = each
+    return [
+        at
+        for at, (_, free_memory, free_compute, kind) in enumerate(cards)
+        if free_memory >= memory and free_compute >= compute and (not models or kind.model in models)
+    ]
+
+
+class Unpacked(_Remembering):
+    """What stays free when the usual requests arrive in random order and each takes the tightest cards.
+
+    The mean over ``sequences`` fixed futures of ``length`` requests, drawn once from the mix with ``seed``
+    and the same for all nodes; a request that does not fit is skipped, one without GPU takes its CPU.
+    """
+
+    def __init__(self, typical: mix.Mix, *, sequences: int = 16, length: int = 100, seed: int = 0) -> None:
+        super().__init__(typical)
+        draw = random.Random(seed)  # noqa: S311  fixed futures, not secrets
+        weights = [each.weight for each in self._classes]
+        names = range(len(weights))
+        self._futures = [draw.choices(names, weights, k=length) if weights else [] for _ in range(sequences)]
+        self._worth: dict[tuple[int, Kind], int] = {}
+        self._trimmed: dict[frozenset[int], list[list[int]]] = {}
+
+    def _measure(self, cpu: int, cards: list[Card]) -> float:
+        alive = frozenset(at for at, each in enumerate(self._classes) if self._fits(each, cpu, cards))
+        futures = self._trimmed.get(alive)
+        if futures is None:
+            futures = [[at for at in future if at in alive] for future in self._futures]
+            self._trimmed[alive] = futures
+        return sum(self._left(future, cpu, cards) for future in futures) / len(futures)
+
+    def _fits(self, each: _Class, cpu: int, cards: list[Card]) -> bool:
+        return each.cpu <= cpu and len(_fitting(each, cards)) >= each.gpus
+
+    def _left(self, future: list[int], cpu: int, cards: list[Card]) -> int:
+        """Plays one future: what is free at its end."""
+        free: list[Card] = list(cards)
+        full: set[int] = set()
+        for at in future:
+            if at in full:
+                continue
+            each = self._classes[at]
+            fits = _fitting(each, free)[: each.gpus]
+            if each.cpu > cpu or len(fits) < each.gpus:
+                full.add(at)
+                continue
+            cpu -= each.cpu
+            for position in reversed(fits):
+                self._take(at, free, position)
+            if not free:
+                break
+        return sum(card[0] for card in free)
+
+    def _take(self, at: int, free: list[Card], position: int) -> None:
+        worth, memory, compute, kind = free.pop(position)
+        each = self._classes[at]
+        rest = worth - self._worth_of(at, kind)
+        if rest > 0:
+            bisect.insort(free, Card(rest, memory - each.memory, compute - each.compute, kind))
+
+    def _worth_of(self, at: int, kind: Kind) -> int:
+        found = self._worth.get((at, kind))
+        if found is None:
+            each = self._classes[at]
+            asked = values.Amounts(memory_bytes=each.memory, compute_percent=each.compute)
+            whole = values.Amounts(memory_bytes=kind.memory, compute_percent=kind.compute)
+            found = self._worth[at, kind] = policy.worth(asked, whole)
+        return found

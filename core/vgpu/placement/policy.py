@@ -1,0 +1,88 @@
+"""What every policy is: one look at one node, and its best devices with a score.
+
+A policy is asked only about nodes with enough fitting devices. The lowest score wins over all nodes; a tie
+goes to the smallest node name, so the same state always gives the same place. The policies themselves live
+in ``policies``, one file each.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from vgpu import inventory, values
+
+WHOLE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The devices a policy would take on a node, in the order the pod sees them; a lower score is better."""
+
+    device_uuids: tuple[str, ...]
+    score: float
+
+
+class Policy(Protocol):
+    """Chooses devices on a node and scores the result."""
+
+    def choose(
+        self, room: inventory.NodeRoom, fitting: tuple[inventory.DeviceRoom, ...], request: values.Request
+    ) -> Choice:
+        """The best ``request.device_count`` of the ``fitting`` devices; at least so many are given.
+
+        Equal rooms and equal amounts asked get equal choices, whatever the names.
+        """
+        ...
+
+
+def worth(amount: values.Amounts, capacity: values.Amounts) -> int:
+    """An amount as parts per million of one GPU: the mean over the dimensions the device has."""
+    shares = [
+        WHOLE * part // whole
+        for part, whole in (
+            (amount.memory_bytes, capacity.memory_bytes),
+            (amount.compute_percent, capacity.compute_percent),
+        )
+        if whole > 0
+    ]
+    return sum(shares) // len(shares) if shares else 0
+
+
+def free_worth(device: inventory.DeviceRoom) -> int:
+    """The free part of a device, parts per million of one GPU."""
+    return worth(device.free, device.capacity)
+
+
+def asked_worth(devices: Iterable[inventory.DeviceRoom], request: values.Request) -> int:
+    """What the request would take of these devices together, parts per million of one GPU."""
+    return sum(worth(request.requests, device.capacity) for device in devices)
+
+
+def idle(device: inventory.DeviceRoom) -> bool:
+    """Whether nothing of the device is taken."""
+    return device.free == device.capacity
+
+
+def tightest(fitting: Sequence[inventory.DeviceRoom], count: int) -> list[inventory.DeviceRoom]:
+    """The ``count`` devices with the least free, the first on ties."""
+    return sorted(fitting, key=free_worth)[:count]
+
+
+def candidates(
+    fitting: Sequence[inventory.DeviceRoom], count: int
+) -> Iterator[Sequence[inventory.DeviceRoom]]:
+    """The choices worth a look: each different device for one GPU, the tightest ones for several."""
+    if count != 1:
+        yield tightest(fitting, count)
+        return
+    seen = set()
+    for device in fitting:
+        looks = (device.free, device.capacity, device.model)
+        if looks not in seen:
+            seen.add(looks)
+            yield (device,)
+
+
+def uuids(devices: Iterable[inventory.DeviceRoom]) -> tuple[str, ...]:
+    """The names of devices in their order."""
+    return tuple(device.uuid for device in devices)
