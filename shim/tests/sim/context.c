@@ -256,6 +256,13 @@ CUresult sim_cuCtxGetDevice(CUdevice *device) {
   return CUDA_SUCCESS;
 }
 
+CUresult sim_cuCtxGetDevice_v2(CUdevice *device, CUcontext context) {
+  if (context == NULL) return sim_cuCtxGetDevice(device);
+  if (device == NULL || !context_is(context)) return CUDA_ERROR_INVALID_CONTEXT;
+  *device = context->device;
+  return CUDA_SUCCESS;
+}
+
 CUresult sim_cuCtxGetFlags(unsigned *flags) {
   struct CUctx_st *context;
   CUresult result = context_current(&context);
@@ -273,6 +280,11 @@ CUresult sim_cuCtxSynchronize(void) {
   struct CUctx_st *context;
   CUresult result = context_current(&context);
   return result == CUDA_SUCCESS ? context_wait(context) : result;
+}
+
+CUresult sim_cuCtxSynchronize_v2(CUcontext context) {
+  if (context == NULL) return sim_cuCtxSynchronize();
+  return context_is(context) ? context_wait(context) : CUDA_ERROR_INVALID_CONTEXT;
 }
 
 CUresult sim_cuCtxGetStreamPriorityRange(int *lowest, int *highest) {

@@ -133,7 +133,7 @@ static void parse_uuid(const char *text, CUuuid *uuid) {
   memset(uuid, 0, sizeof *uuid);
   for (text += strncmp(text, "GPU-", 4) == 0 ? 4 : 0; *text != '\0' && digits < 32; text++) {
     if (*text == '-') continue;
-    uuid->bytes[digits / 2] = (unsigned char)(uuid->bytes[digits / 2] << 4 | hex_digit(*text));
+    uuid->bytes[digits / 2] = (unsigned char)((unsigned)uuid->bytes[digits / 2] << 4 | hex_digit(*text));
     digits++;
   }
 }

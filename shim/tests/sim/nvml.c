@@ -227,24 +227,30 @@ nvmlReturn_t sim_nvmlDeviceGetCudaComputeCapability(nvmlDevice_t handle, int *ma
   return NVML_SUCCESS;
 }
 
+nvmlPciInfo_t nvml_pci(int device) {
+  unsigned char bus = (unsigned char)(device + 1);
+  nvmlPciInfo_t pci = {.bus = bus, .pciDeviceId = 0x233010deU, .pciSubSystemId = 0x16c110deU};
+  snprintf(pci.busId, sizeof pci.busId, "00000000:%02X:00.0", bus);
+  snprintf(pci.busIdLegacy, sizeof pci.busIdLegacy, "0000:%02X:00.0", bus);
+  return pci;
+}
+
 nvmlReturn_t sim_nvmlDeviceGetPciInfo_v3(nvmlDevice_t handle, nvmlPciInfo_t *pci) {
   unsigned index;
   nvmlReturn_t result = number(handle, &index);
   if (result != NVML_SUCCESS) return result;
   if (pci == NULL) return NVML_ERROR_INVALID_ARGUMENT;
-  *pci = (nvmlPciInfo_t){.bus = index + 1, .pciDeviceId = 0x233010deU, .pciSubSystemId = 0x16c110deU};
-  snprintf(pci->busId, sizeof pci->busId, "00000000:%02X:00.0", index + 1);
-  snprintf(pci->busIdLegacy, sizeof pci->busIdLegacy, "0000:%02X:00.0", index + 1);
+  *pci = nvml_pci((int)index);
   return NVML_SUCCESS;
 }
 
 nvmlReturn_t sim_nvmlDeviceGetPciInfo_v2(nvmlDevice_t handle, nvmlPciInfo_v2_t *pci) {
-  unsigned index;
-  nvmlReturn_t result = number(handle, &index);
+  nvmlPciInfo_t full;
+  nvmlReturn_t result = sim_nvmlDeviceGetPciInfo_v3(handle, &full);
   if (result != NVML_SUCCESS) return result;
   if (pci == NULL) return NVML_ERROR_INVALID_ARGUMENT;
-  *pci = (nvmlPciInfo_v2_t){.bus = index + 1, .pciDeviceId = 0x233010deU, .pciSubSystemId = 0x16c110deU};
-  snprintf(pci->busId, sizeof pci->busId, "0000:%02X:00.0", index + 1);
+  *pci = (nvmlPciInfo_v2_t){.bus = full.bus, .pciDeviceId = full.pciDeviceId, .pciSubSystemId = full.pciSubSystemId};
+  memcpy(pci->busId, full.busIdLegacy, sizeof pci->busId);
   return NVML_SUCCESS;
 }
 

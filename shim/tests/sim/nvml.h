@@ -13,6 +13,8 @@ extern struct sim_state *nvml_state; /* set by nvmlInit */
 nvmlReturn_t nvml_enter(nvmlDevice_t handle, int *device);
 static inline void nvml_leave(void) { state_unlock(nvml_state); }
 nvmlDevice_t nvml_handle(int device);
+/* Bus address of a device, as nvmlDeviceGetPciInfo_v3 and link ends state it. */
+nvmlPciInfo_t nvml_pci(int device);
 /* The device of a handle, or -1. */
 int nvml_device(nvmlDevice_t handle);
 

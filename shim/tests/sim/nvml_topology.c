@@ -1,5 +1,4 @@
 /* Where devices sit and how they are linked; errors and the events that tell of them. */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "clock.h"
@@ -101,9 +100,7 @@ nvmlReturn_t sim_nvmlDeviceGetNvLinkRemotePciInfo_v2(nvmlDevice_t handle, unsign
   int other = link_end(device, link);
   nvml_leave();
   if (other < 0) return NVML_ERROR_NOT_SUPPORTED;
-  *pci = (nvmlPciInfo_t){.bus = (unsigned)other + 1};
-  snprintf(pci->busId, sizeof pci->busId, "00000000:%02X:00.0", (unsigned)other + 1);
-  snprintf(pci->busIdLegacy, sizeof pci->busIdLegacy, "0000:%02X:00.0", (unsigned)other + 1);
+  *pci = nvml_pci(other);
   return NVML_SUCCESS;
 }
 

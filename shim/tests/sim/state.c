@@ -156,9 +156,13 @@ void state_unlock(struct sim_state *state) { pthread_mutex_unlock(&state->mutex)
 unsigned state_tenant(void) { return thread_tenant; }
 void sim_tenant(unsigned tenant) { thread_tenant = tenant % SIM_TENANTS; }
 
+/* Killed half-way, it is done again from the start: so it asks the channels whose they are. */
 static void free_slot(struct sim_state *state, struct sim_slot *slot) {
+  int32_t index = (int32_t)(slot - state->slots);
+  for (uint32_t c = 0; c < state->channels_high; c++)
+    if (state->channels[c].slot == index) state->channels[c].used = 0;
   for (int device = 0; device < SIM_DEVICES; device++) {
-    if (slot->channel[device] >= 0) state->channels[slot->channel[device]].used = 0;
+    slot->channel[device] = -1;
     state_discharge(state, slot, device, slot->memory[device]);
   }
   slot->used = 0;

@@ -1,4 +1,5 @@
 /* Memory of every kind: what it charges, when it is given back, who sees it. */
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 
@@ -406,6 +407,41 @@ static void fuzz(void) {
   EXPECT_EQUAL(used(), 0);
 }
 
+static void *churn(void *argument) {
+  enum { ROUNDS = 2000 };
+  unsigned seed = (unsigned)(uintptr_t)argument;
+  CUdeviceptr address;
+  CUstream stream;
+  CUevent event;
+  OK(cuCtxSetCurrent(argument));
+  CUfunction function = kernel("k_1us");
+  OK(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+  OK(cuEventCreate(&event, 0));
+  for (int round = 0; round < ROUNDS; round++) {
+    OK(cuMemAlloc_v2(&address, (size_t)rand_r(&seed) % (4 << 20) + 1));
+    OK(cuMemFree_v2(address));
+    OK(cuMemAllocAsync(&address, 4096, stream));
+    launch(function, 1, stream);
+    OK(cuEventRecord(event, stream));
+    OK(cuMemFreeAsync(address, stream));
+  }
+  OK(cuEventSynchronize(event));
+  OK(cuEventDestroy_v2(event));
+  OK(cuStreamDestroy_v2(stream));
+  return NULL;
+}
+
+static void threads(void) {
+  enum { THREADS = 4 };
+  pthread_t thread[THREADS];
+  CUcontext context = start();
+  for (int i = 0; i < THREADS; i++) EXPECT_EQUAL(pthread_create(&thread[i], NULL, churn, context), 0);
+  for (int i = 0; i < THREADS; i++) pthread_join(thread[i], NULL);
+  OK(cuCtxSynchronize());
+  EXPECT_EQUAL(used(), 0);
+  EXPECT_EQUAL(sim_busy_ns(0, 0) > 2000 * US, 1);
+}
+
 static const struct test tests[] = {
     {"linear memory takes granules of 2 MiB, small pieces share them", granules, CONFIG},
     {"a full device refuses, and a free makes room", exhaustion, CONFIG},
@@ -421,6 +457,7 @@ static const struct test tests[] = {
     {"the nth allocation fails once", nth_allocation, CONFIG},
     {"a killed process's memory is there for the next who asks", killed, CONFIG},
     {"a child of fork cannot use the driver", forked, CONFIG},
+    {"four threads leave nothing behind", threads, CONFIG},
     {"where the machine is set to allow it, the child starts anew", reborn, CONFIG "fork_reinit 1\n"},
     {"300 kills at any instruction leave nothing behind", storm, CONFIG},
     {"5,000 processes fit", crowd, "memory 10G\ncontext_bytes 1M\nreserved_bytes 0\n"},
