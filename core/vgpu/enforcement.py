@@ -46,12 +46,16 @@ class Isolation:
     resize: Resize = Resize.LIVE
 
 
+FULL = Isolation()
+"""Everything the platform can ask of a device."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What a limit on a device is held against: its memory in bytes, and what it can isolate."""
 
     memory_bytes: int
-    isolation: Isolation = Isolation()
+    isolation: Isolation = FULL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
