@@ -191,7 +191,8 @@ int vgpu_limits_wait(const struct vgpu_limits *page, uint32_t seen, uint64_t tim
 int vgpu_usage_create(const char *path, uint32_t device_count);
 int vgpu_usage_open(const char *path, struct vgpu_usage **page, int *fd);
 int vgpu_usage_close(struct vgpu_usage *page, int fd);
-/* Frees the slots of dead processes; returns how many, or a negative errno. */
+/* Frees the slots of dead processes; returns how many, or a negative errno. The fd
+ * is one of its own: a slot's lock does not stop whoever holds it. */
 int vgpu_usage_reap(struct vgpu_usage *page, int fd);
 /* Takes away what crashes left counted twice on one device; -EAGAIN while busy. */
 int vgpu_usage_reconcile(struct vgpu_usage *page, uint32_t device, uint64_t *repaired);
