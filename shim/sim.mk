@@ -10,7 +10,8 @@ SIM_FLAGS := -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -Wall -Wextra -Wsh
 SIM_LINK := -shared -Wl,-Bsymbolic -Wl,-z,defs -Wl,-z,relro -Wl,-z,now -Wl,--version-script=$(SIM_SRC)/exports.map -pthread
 
 SIM_MACHINE := state clock config engine account record
-SIM_CUDA := device context memory pool vmm array share copy stream event launch graph lookup
+SIM_CUDA := device errors context memory linear pointer pool vmm array share copy stream event launch graph graph_exec \
+  capture lookup
 SIM_NVML := nvml nvml_process nvml_topology
 SIM_HEADERS := $(wildcard $(SIM_SRC)/*.h $(SIM_SRC)/*.def $(SIM_ROOT)include/*_abi.h)
 

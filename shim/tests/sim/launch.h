@@ -23,7 +23,7 @@ struct launch {
 CUresult launch_check(const struct launch *launch);
 uint64_t launch_duration(const struct launch *launch); /* ns */
 
-/* graph.c: adds the launch to the graph the stream is being captured into. */
+/* capture.c: adds the launch to the graph the stream is being captured into. */
 CUresult capture_launch(struct CUstream_st *stream, const struct launch *launch);
 
 #endif

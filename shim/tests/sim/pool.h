@@ -11,11 +11,12 @@ CUresult pool_allocate(CUmemoryPool pool, struct CUctx_st *context, uint64_t siz
 /* A synchronisation: every pool gives back what exceeds its threshold. */
 void pools_release(void);
 
-/* memory.c */
+/* linear.c: an address that nobody keeps, for minimal work. */
 CUresult memory_minimal(CUdeviceptr *address, uint64_t size);
+/* memory.c */
 void memory_forget_pool(CUmemoryPool pool);
 
-/* graph.c: the same calls in a capturing stream become nodes. */
+/* capture.c: the same calls in a capturing stream become nodes. */
 CUresult capture_allocation(struct CUstream_st *stream, uint64_t size, CUdeviceptr *address);
 CUresult capture_free(struct CUstream_st *stream, CUdeviceptr address);
 

@@ -129,12 +129,32 @@ static void tables(void) {
   EXPECT_EQUAL(cuGetExportTable(&table, &unknown), CUDA_ERROR_NOT_FOUND);
 }
 
+/* The list itself: every row is exported, and handed out at another address. */
+static const struct { const char *symbol, *name; int since; } rows[] = {
+#define ENTRY(symbol, name, since, form, argc, stream, body) {#symbol, #name, since},
+#define ABSENT(symbol, name, since, form) {#symbol, #name, since},
+#include "entries.def"
+#undef ENTRY
+#undef ABSENT
+};
+
+static void whole_list(void) {
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    void *exported = dlsym(RTLD_DEFAULT, rows[i].symbol), *address = NULL;
+    EXPECT(exported != NULL);
+    OK(cuGetProcAddress_v2(rows[i].name, &address, rows[i].since, 0, NULL));
+    EXPECT(address != NULL || strstr(rows[i].symbol, "_pt") != NULL);
+    EXPECT(address != exported);
+  }
+}
+
 static void what_is_not_simulated(void) {
   EXPECT_EQUAL(cuMulticastCreate(NULL, NULL), CUDA_ERROR_NOT_SUPPORTED);
 }
 
 static const struct test tests[] = {
     {"cuGetProcAddress hands out other addresses than dlsym", addresses_differ, NULL},
+    {"all exports have a second address", whole_list, NULL},
     {"the asked version and flag choose the ABI form", versions_choose_forms, NULL},
     {"cuGetProcAddress finds itself in both forms", lookup_of_lookup, NULL},
     {"unknown names succeed with NULL, wrong versions say why", bad_questions, NULL},
