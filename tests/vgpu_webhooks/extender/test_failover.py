@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vgpu_kube import resources
+from vgpu_kube import errors, resources
 from vgpu_kube.testing.clock import settle
 
 if TYPE_CHECKING:
@@ -211,3 +211,41 @@ async def test_a_call_waits_for_the_handover_and_is_answered_then(stage: "Stage"
     await stage.clock.advance(3.5)
 
     assert (await call)["NodeNames"] == ["gpu-0"]
+
+
+async def test_a_late_renewal_delays_a_write_and_does_not_fail_it(stage: "Stage") -> None:
+    offered = stage.add_nodes(2)
+    stage.add_pool()
+    stage.add_claim()
+    process = await stage.start(patience_seconds=4.0)
+    pod = stage.add_pod("a")
+    await process.filter(pod, offered)
+    unreachable = errors.Unavailable(0, "Timeout", "no answer in time")
+    stage.cluster.fail_next(unreachable, resource=resources.LEASES, times=3)
+    await stage.clock.advance(4.6)
+    assert not process.served.lead.active
+
+    binding = asyncio.create_task(process.bind(pod, "gpu-0"))
+    await settle()
+    assert process.wire.writes == []
+
+    await stage.clock.advance(2)
+    assert await binding == ""
+    stage.check_invariants()
+
+
+async def test_what_was_decided_before_a_loss_is_not_written_after_it(stage: "Stage") -> None:
+    stage.add_nodes(1)
+    stage.add_pool()
+    stage.add_claim()
+    process = await stage.start()
+    reign = process.served.lead.reign
+    stage.cluster.fail_next(
+        errors.Unavailable(0, "Timeout", "no answer in time"), resource=resources.LEASES, times=8
+    )
+
+    await stage.clock.advance(20)
+
+    assert process.served.lead.active
+    assert not await process.served.lead.sure(reign)
+    assert await process.served.lead.sure(process.served.lead.reign)

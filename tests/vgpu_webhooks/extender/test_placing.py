@@ -91,7 +91,8 @@ async def test_a_quota_refusal_says_the_same_sentence_for_every_node(stage: "Sta
 
     assert set(answer["FailedNodes"]) == set(offered)
     [sentence] = set(answer["FailedNodes"].values())
-    assert "namespace team" in sentence
+    assert "25 percent asked; namespace team holds" in sentence
+    assert "%" not in sentence, "kube-scheduler takes it for a format"
 
 
 async def test_a_missing_claim_is_an_error_that_names_it(stage: "Stage") -> None:

@@ -93,12 +93,14 @@ def placed(node: str) -> bytes:
 
 def refused(reasons: Mapping[str, str]) -> bytes:
     """ExtenderFilterResult: no node, and why for each."""
-    return orjson.dumps({"NodeNames": [], "FailedNodes": reasons, "Error": ""})
+    plain = {text: _plain(text) for text in set(reasons.values())}
+    failed = {node: plain[text] for node, text in reasons.items()}
+    return orjson.dumps({"NodeNames": [], "FailedNodes": failed, "Error": ""})
 
 
 def filter_error(message: str) -> bytes:
     """ExtenderFilterResult: the cycle fails, and kube-scheduler tries the pod again after its back-off."""
-    return orjson.dumps({"NodeNames": None, "FailedNodes": {}, "Error": message})
+    return orjson.dumps({"NodeNames": None, "FailedNodes": {}, "Error": _plain(message)})
 
 
 def bound() -> bytes:
@@ -108,12 +110,17 @@ def bound() -> bytes:
 
 def binding_error(message: str) -> bytes:
     """ExtenderBindingResult: the pod is not bound, and is queued again."""
-    return orjson.dumps({"Error": message})
+    return orjson.dumps({"Error": _plain(message)})
 
 
 def preemptable(args: PreemptionArgs, nodes: Iterable[str]) -> bytes:
     """ExtenderPreemptionResult: the victims on these nodes may go, those on the others stay."""
     return orjson.dumps({"NodeNameToMetaVictims": {node: args.raw_victims[node] for node in nodes}})
+
+
+def _plain(text: str) -> str:
+    """The text without percent signs: kube-scheduler makes Events with it as the format, not an argument."""
+    return text.replace("%", "percent")
 
 
 def _object(body: bytes, kind: str) -> Object:
