@@ -5,9 +5,10 @@ Finalizers, the retries of a deletion and their bookkeeping are kopf's; which ob
 watch, and must go on speaking while a deletion waits.
 """
 
+import itertools
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import kopf
@@ -61,9 +62,19 @@ def settings() -> kopf.OperatorSettings:
     chosen.peering.standalone = True
     chosen.admission.managed = None
     chosen.networking.request_timeout = 10
+    chosen.networking.error_backoffs = Forever()
     chosen.process.ultimate_exiting_timeout = 5
     chosen.queueing.exit_timeout = 1
     return chosen
+
+
+class Forever:
+    """Delays without an end, in seconds: an API server that is away for long must not end the operator."""
+
+    def __iter__(self) -> Iterator[float]:
+        """A second at first, five in the long run."""
+        yield from (1.0, 1.0, 2.0, 3.0)
+        yield from itertools.repeat(5.0)
 
 
 def calm(record: logging.LogRecord) -> bool:

@@ -1,5 +1,6 @@
 """What kopf is told to do, and how it is kept a guest."""
 
+import itertools
 import logging
 from pathlib import Path
 from typing import Any, cast
@@ -92,6 +93,14 @@ def test_kopf_posts_no_events_scans_nothing_and_knows_no_peers() -> None:
     assert not settings.posting.enabled
     assert settings.scanning.disabled
     assert settings.peering.standalone
+
+
+def test_an_api_server_that_is_away_is_tried_for_ever() -> None:
+    delays = handlers.settings().networking.error_backoffs
+
+    assert isinstance(delays, handlers.Forever)
+    assert list(itertools.islice(delays, 6)) == [1, 1, 2, 3, 5, 5]
+    assert next(itertools.islice(delays, 10_000, None)) == 5
 
 
 def test_being_held_back_is_logged_as_no_error() -> None:
