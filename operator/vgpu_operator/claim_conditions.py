@@ -197,7 +197,7 @@ def _summary(facts: Facts, needed: Iterable[Condition], resizing: Condition) -> 
     if in_the_way is not None:
         return _says(kind, in_the_way.status, in_the_way.reason, in_the_way.message)
     if resizing.reason is Reason.DEFERRED:
-        return _true(kind, Reason.SLICES_READY, f"{_pods(facts)} run; {resizing.message}")
+        return _true(kind, Reason.SLICES_READY, f"{_pods(facts)} served; {resizing.message}")
     bounds = f"between {facts.claim.requests} and {facts.claim.limits} per GPU"
     return _true(kind, Reason.SLICES_READY, f"{_pods(facts)} {bounds}")
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from vgpu import values
+from vgpu_operator import pool_status
 
 
 class Metrics:
@@ -31,6 +32,15 @@ class Metrics:
             ["direction", "result"],
             registry=registry,
         )
+        self._pool_claims = Gauge(
+            "vgpu_pool_claims", "Claims of a pool, by state.", ["pool", "state"], registry=registry
+        )
+        self._pool_memory = Gauge(
+            "vgpu_pool_memory_bytes",
+            "Memory a pool may promise (capacity) and has given away (allocated).",
+            ["pool", "state"],
+            registry=registry,
+        )
         self._quota_used = Gauge(
             "vgpu_quota_used_bytes", "Memory a namespace holds.", ["pool", "namespace"], registry=registry
         )
@@ -40,27 +50,33 @@ class Metrics:
             ["pool", "namespace"],
             registry=registry,
         )
-        self._shown: dict[str, set[str]] = {}
+        self._namespaces: dict[str, set[str]] = {}
 
-    def show_quotas(self, pool: values.Pool, used: Mapping[str, values.Amounts]) -> None:
-        """What each namespace holds of a pool; namespaces that hold nothing any more disappear."""
+    def show_pool(self, facts: pool_status.Facts) -> None:
+        """What a pool's status says, for alerts."""
+        name, allocated = facts.pool.name, sum(facts.used.values(), values.NOTHING)
+        self._pool_claims.labels(name, "bound").set(facts.bound)
+        self._pool_claims.labels(name, "pending").set(facts.pending)
+        self._pool_memory.labels(name, "capacity").set(facts.totals.capacity.memory_bytes)
+        self._pool_memory.labels(name, "allocated").set(allocated.memory_bytes)
+        self._show_quotas(facts.pool, facts.used)
+
+    def forget_pool(self, pool: str) -> None:
+        """A pool is gone, and its series with it."""
+        for gauge in (self._pool_claims, self._pool_memory, self._quota_used, self._quota_nominal):
+            gauge.remove_by_labels({"pool": pool})
+        self._namespaces.pop(pool, None)
+
+    def _show_quotas(self, pool: values.Pool, used: Mapping[str, values.Amounts]) -> None:
         quotas = pool.quotas or {}
         shown = {*quotas, *used}
-        for namespace in self._shown.get(pool.name, set()) - shown:
-            self._hide(pool.name, namespace)
+        for namespace in self._namespaces.get(pool.name, set()) - shown:
+            for gauge in (self._quota_used, self._quota_nominal):
+                gauge.remove_by_labels({"pool": pool.name, "namespace": namespace})
         for namespace in shown:
             held = used.get(namespace, values.NOTHING)
             self._quota_used.labels(pool.name, namespace).set(held.memory_bytes)
             if namespace in quotas:
                 nominal = quotas[namespace].nominal.memory_bytes
                 self._quota_nominal.labels(pool.name, namespace).set(nominal)
-        self._shown[pool.name] = shown
-
-    def forget_pool(self, pool: str) -> None:
-        """A pool is gone, and its series with it."""
-        for namespace in self._shown.pop(pool, set()):
-            self._hide(pool, namespace)
-
-    def _hide(self, pool: str, namespace: str) -> None:
-        for gauge in (self._quota_used, self._quota_nominal):
-            gauge.remove_by_labels({"pool": pool, "namespace": namespace})
+        self._namespaces[pool.name] = shown

@@ -31,7 +31,7 @@ class Pools:
             return
         with self._metrics.reconciles.labels("VGPUPool").time():
             facts = self._facts(pool)
-            self._metrics.show_quotas(pool.pool, facts.used)
+            self._metrics.show_pool(facts)
             fields, says = pool_status.fields(facts), pool_status.conditions_of(facts)
             await self._publisher.publish(pool.meta, pool.status, fields, says)
 

@@ -215,7 +215,7 @@ def test_a_refused_edit_tells_what_is_kept_and_why_and_leaves_the_claim_ready() 
     assert told[ClaimCondition.RESIZING].reason is Reason.DEFERRED
     assert told[ClaimCondition.READY].status is Status.TRUE
     assert told[ClaimCondition.READY].message == (
-        "1 pod run; the edit waits and slices keep 16 GiB/25 % to 40 GiB/100 %: the GPU has 4 GiB free"
+        "1 pod served; the edit waits and slices keep 16 GiB/25 % to 40 GiB/100 %: the GPU has 4 GiB free"
     )
 
 

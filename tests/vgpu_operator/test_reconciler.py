@@ -538,15 +538,19 @@ async def test_an_event_is_told_once_per_transition(stage: Stage) -> None:
     assert stage.told().count("LimitsApplied") == 1
 
 
-async def test_quotas_are_measured_as_long_as_their_pool_is_there(stage: Stage) -> None:
+async def test_pools_and_quotas_are_measured_as_long_as_they_are_there(stage: Stage) -> None:
     await stage.cluster.patch_merge(VGPU_POOLS, "a100", {"spec": {"quotas": [quota("20Gi", 100)]}})
     await bound(stage)
     labels = {"pool": "a100", "namespace": "team-a"}
     shown = stage.metrics.registry.get_sample_value
     assert shown("vgpu_quota_used_bytes", labels) == 16 * values.GIB
     assert shown("vgpu_quota_nominal_bytes", labels) == 20 * values.GIB
+    assert shown("vgpu_pool_claims", {"pool": "a100", "state": "bound"}) == 1
+    assert shown("vgpu_pool_memory_bytes", {"pool": "a100", "state": "capacity"}) == 80 * values.GIB
+    assert shown("vgpu_pool_memory_bytes", {"pool": "a100", "state": "allocated"}) == 16 * values.GIB
 
     stage.cluster.remove(VGPU_POOLS, "a100")
     await stage.clock.advance(1)
+    assert shown("vgpu_pool_claims", {"pool": "a100", "state": "bound"}) is None
     assert shown("vgpu_quota_used_bytes", labels) is None
     assert shown("vgpu_quota_nominal_bytes", labels) is None
