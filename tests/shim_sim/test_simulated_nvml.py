@@ -1,18 +1,16 @@
 """The simulated NVML, asked through the vendor's own Python binding, in virtual time."""
 
 import collections.abc
+import concurrent.futures
 import ctypes
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 
 import pynvml  # type: ignore[import-untyped]  # ships no types
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[2]
-BUILT = ROOT / "build" / "shim" / "sim"
 MIB, GIB = 1 << 20, 1 << 30
 MS, SECOND = 1_000_000, 1_000_000_000
 TENANT = 1 << 22  # what each tenant of a process adds to its PID
@@ -74,17 +72,14 @@ class Machine:
 
 
 @pytest.fixture(scope="session")
-def libraries(tmp_path_factory: pytest.TempPathFactory) -> Machine:
-    if shutil.which("make") is None or shutil.which("cc") is None:
-        pytest.skip("the simulated driver is built from C: expected make and cc on the PATH")
-    subprocess.run(["make", "-s", "-f", "sim.mk", "sim"], cwd=ROOT / "shim", check=True, timeout=300)
+def libraries(simulated: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> Machine:
     folder = tmp_path_factory.mktemp("machine")
     (folder / "config").write_text(MACHINE)
     os.environ["VGPU_SIM_CONFIG"] = str(folder / "config")
     os.environ["VGPU_SIM_STATE"] = str(folder / "state")
     # Loaded by path first: pynvml's dlopen by name then finds this one.
-    ctypes.CDLL(str(BUILT / "libnvidia-ml.so.1"), mode=ctypes.RTLD_GLOBAL)
-    return Machine(ctypes.CDLL(str(BUILT / "libcuda.so.1")))
+    ctypes.CDLL(str(simulated / "libnvidia-ml.so.1"), mode=ctypes.RTLD_GLOBAL)
+    return Machine(ctypes.CDLL(str(simulated / "libcuda.so.1")))
 
 
 @pytest.fixture
@@ -151,13 +146,13 @@ def test_each_tenant_is_a_process(machine: Machine) -> None:
     assert pynvml.nvmlDeviceGetComputeRunningProcesses(device(1)) == []
 
 
-def test_another_process_is_seen_and_gone_when_it_ends(machine: Machine) -> None:
+def test_another_process_is_seen_and_gone_when_it_ends(machine: Machine, simulated: pathlib.Path) -> None:
     script = (
         "import ctypes,sys; cuda=ctypes.CDLL(sys.argv[1]); context=ctypes.c_void_p();"
         "cuda.cuInit(0); cuda.cuCtxCreate_v2(ctypes.byref(context),0,2);"
         "print('up',flush=True); sys.stdin.read()"
     )
-    command = [sys.executable, "-c", script, str(BUILT / "libcuda.so.1")]
+    command = [sys.executable, "-c", script, str(simulated / "libcuda.so.1")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == b"up\n"
@@ -241,6 +236,19 @@ def test_a_query_takes_its_latency(machine: Machine) -> None:
     pynvml.nvmlDeviceGetMemoryInfo(device())
 
     assert machine.cuda.sim_now() - before == 7 * MS
+
+
+def test_a_hanging_query_goes_on_when_the_hang_ends(machine: Machine) -> None:
+    machine.cuda.sim_clock_real()
+    machine.set("nvml_hang", 1)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        query = pool.submit(pynvml.nvmlDeviceGetMemoryInfo, device())
+
+        with pytest.raises(TimeoutError):
+            query.result(timeout=0.05)
+        machine.set("nvml_hang", 0)
+
+        assert query.result(timeout=10).total == 10 * GIB
 
 
 def test_accounting_integrates(machine: Machine) -> None:
