@@ -134,8 +134,10 @@ CUresult graph_reserve(CUgraphExec exec, struct charge *charge) {
   return refused;
 }
 
-void graph_settle(const struct charge *charge) {
+/* What was launched once has its memory and keeps it until it is destroyed. */
+void graph_settle(CUgraphExec exec, const struct charge *charge, CUresult result) {
   if (charge->device >= VGPU_DEVICES_MAX) return;
+  if (result == CUDA_SUCCESS) forget(exec);
   uint64_t held = attribute(charge->device, CU_GRAPH_MEM_ATTR_RESERVED_MEM_CURRENT, charged[charge->device]);
   int64_t grown = (int64_t)held - (int64_t)charged[charge->device];
   memory_adjust(charge->device, VGPU_MEMORY_GRAPH, grown - (int64_t)charge->bytes);

@@ -16,7 +16,7 @@ CUresult graph_captured_allocation(size_t size, CUresult result);
 /* Before a launch: reserves what the graph may add to what graphs hold. */
 CUresult graph_reserve(CUgraphExec exec, struct charge *charge);
 /* After it: the account follows what the driver says graphs hold. */
-void graph_settle(const struct charge *charge);
+void graph_settle(CUgraphExec exec, const struct charge *charge, CUresult result);
 
 /* Gives back what graphs hold and do not use; 1: something came back. */
 int graph_shrink(uint32_t device);

@@ -464,7 +464,7 @@ static CUresult launch_graph(CUgraphExec exec, CUstream given, CUstream stream,
   refused = graph_reserve(exec, &charge);
   if (refused) return launch_end(&launch, refused);
   CUresult result = launch_end(&launch, forward(exec, given));
-  graph_settle(&charge);
+  graph_settle(exec, &charge, result);
   return result;
 }
 
