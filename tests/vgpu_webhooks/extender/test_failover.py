@@ -67,7 +67,7 @@ async def test_a_release_is_finished_by_the_successor(stage: "Stage", moment: st
     await process.place(stage.add_pod("a"), offered)
     process.wire.die_at = ("patch_json", moment)
     stage.cluster.remove(resources.PODS, "a", "team")
-    await settle()
+    await stage.clock.advance(0.1)
 
     await stage.succeed(process)
 

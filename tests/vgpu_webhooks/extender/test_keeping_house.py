@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from vgpu.api import names
 from vgpu_kube import errors, resources
 from vgpu_kube.objects import Object
-from vgpu_kube.testing.clock import settle
 
 if TYPE_CHECKING:
     from tests.vgpu_webhooks.extender.conftest import Stage
@@ -24,7 +23,7 @@ async def test_a_deleted_pods_slice_is_free_at_once(stage: "Stage") -> None:
     await process.place(stage.add_pod("a"), offered)
 
     stage.cluster.remove(resources.PODS, "a", "team")
-    await settle()
+    await stage.clock.advance(0.1)
 
     assert stage.ledger() == {}
 
@@ -37,7 +36,7 @@ async def test_a_finished_pods_slice_is_free_at_once(stage: "Stage") -> None:
     await process.place(stage.add_pod("a"), offered)
 
     await stage.finish("a")
-    await settle()
+    await stage.clock.advance(0.1)
 
     assert stage.ledger() == {}
 
@@ -64,12 +63,12 @@ async def test_a_shared_slice_goes_with_its_last_pod(stage: "Stage") -> None:
         await process.place(stage.add_pod(name), offered)
 
     stage.cluster.remove(resources.PODS, "a", "team")
-    await settle()
+    await stage.clock.advance(0.1)
     [(_, entry)] = stage.ledger().values()
     assert [pod["name"] for pod in entry["pods"]] == ["b"]
 
     stage.cluster.remove(resources.PODS, "b", "team")
-    await settle()
+    await stage.clock.advance(0.1)
     assert stage.ledger() == {}
 
 
@@ -117,7 +116,7 @@ async def test_a_release_that_fails_is_tried_again(stage: "Stage") -> None:
     stage.cluster.fail_next(errors.Unavailable(503, "Unavailable", "come back later"), verb="patch_json")
 
     stage.cluster.remove(resources.PODS, "a", "team")
-    await settle()
+    await stage.clock.advance(0.1)
     assert len(stage.ledger()) == 1
 
     await stage.clock.advance(2)
@@ -148,7 +147,7 @@ async def test_a_node_that_comes_back_under_its_name_begins_anew(stage: "Stage")
     stage.cluster.remove(resources.VGPU_NODES, "gpu-0")
     stage.cluster.remove(resources.PODS, "a", "team")
     stage.add_nodes(1)
-    await settle()
+    await stage.clock.advance(0.1)
 
     assert await process.place(stage.add_pod("b"), offered) == "gpu-0"
     stage.check_invariants()
@@ -166,7 +165,7 @@ async def test_a_pod_that_waits_is_woken_when_room_appears(stage: "Stage") -> No
     assert not _woken(stage, "b")
 
     stage.cluster.remove(resources.PODS, "a", "team")
-    await settle()
+    await stage.clock.advance(0.1)
 
     assert _woken(stage, "b")
     assert await process.place(waiting, offered) == "gpu-0"
@@ -186,7 +185,7 @@ async def test_a_pod_that_waits_is_woken_when_quota_appears(stage: "Stage") -> N
         "pool",
         {"spec": {"quotas": [{"namespace": "team", "nominal": {"memory": "80Gi", "computePercent": 100}}]}},
     )
-    await settle()
+    await stage.clock.advance(0.1)
 
     assert _woken(stage, "b")
 
@@ -217,7 +216,7 @@ async def test_the_place_of_a_woken_pod_that_does_not_come_goes_to_the_next(stag
         await process.filter(stage.add_pod(name), offered)
         await stage.clock.advance(1)
     stage.cluster.remove(resources.PODS, "a", "team")
-    await settle()
+    await stage.clock.advance(0.1)
     assert (_woken(stage, "b"), _woken(stage, "c")) == (True, False)
 
     await stage.clock.advance(7)
@@ -248,7 +247,7 @@ async def test_a_promise_goes_with_its_pod(stage: "Stage") -> None:
     await process.filter(stage.add_pod("b"), offered)
 
     stage.cluster.remove(resources.PODS, "a", "team")
-    await settle()
+    await stage.clock.advance(0.1)
 
     assert _woken(stage, "b")
 
@@ -262,7 +261,7 @@ async def test_a_wish_is_granted_where_the_device_has_room(stage: "Stage") -> No
     await process.place(pod, offered)
 
     await stage.edit_node("gpu-0", _wish(pod["metadata"]["uid"], "60Gi"))
-    await settle()
+    await stage.clock.advance(0.1)
 
     _, entry = stage.ledger()[pod["metadata"]["uid"]]
     assert entry["allocated"]["memory"] == "60Gi"
@@ -313,7 +312,7 @@ async def test_a_grant_that_lost_a_race_is_decided_again(stage: "Stage") -> None
     stage.cluster.fail_next(conflict, verb="patch_json", resource=resources.VGPU_NODES, times=3)
 
     await stage.edit_node("gpu-0", _wish(pod["metadata"]["uid"], "60Gi"))
-    await settle()
+    await stage.clock.advance(0.1)
 
     assert stage.ledger()[pod["metadata"]["uid"]][1]["allocated"]["memory"] == "60Gi"
 

@@ -37,6 +37,10 @@ LEASE_NAME = "vgpu-extender"
 TICK_SECONDS = 1.0
 """How often what only time changes is looked at: promises that expire, slices whose pod is never bound."""
 
+REST_SECONDS = 0.03
+"""The least rest between two rounds of housekeeping: what happens meanwhile is looked at together. After a
+long round it is longer, so that calls come first."""
+
 PATIENCE_SECONDS = 4.0
 """How long a call waits for a handover; kube-scheduler gives up after 5 s (httpTimeout)."""
 
@@ -220,10 +224,13 @@ class Extender:
         while True:
             await self._stirred.wait()
             self._stirred.clear()
+            began = self.settings.clock()
             try:
                 await self.keep_house_once()
             except Exception:  # a mistake of ours must not end all releases; the next tick looks at it again
                 logger.exception("housekeeping failed")
+            took = self.settings.clock() - began
+            await self.settings.sleep(min(max(REST_SECONDS, 2 * took), TICK_SECONDS))
 
     async def _tick(self) -> None:
         while True:

@@ -65,6 +65,9 @@ class Waker:
 
     def refused(self, pod: pods.Pod, offered: Collection[str]) -> None:
         """Filter had no place for the pod among these nodes."""
+        seen = self._view.pod(pod.uid)
+        if seen is not None and not seen.waits:
+            return
         came_in_vain = self._woken.pop(pod.uid, None) is not None
         offer = frozenset(offered)
         if offer == self._last_offer:
