@@ -34,6 +34,9 @@ logger = logging.getLogger(__name__)
 
 LEASE_NAME = "vgpu-extender"
 
+REFUSALS = (bind.NotBound, view.Unanswerable, writing.Standby, errors.KubeError)
+"""What ends a call in an ``Error`` that kube-scheduler shows and tries again after."""
+
 TICK_SECONDS = 1.0
 """How often what only time changes is looked at: promises that expire, slices whose pod is never bound."""
 
@@ -72,62 +75,84 @@ class Extender:
         self, kube: protocol.Kube, settings: Settings, *, registry: prometheus.CollectorRegistry
     ) -> None:
         self.settings = settings
+        self.broken: str | None = None  # why this process has to be started anew
         self.book = reservations.Book()
         self.metrics = metrics.Metrics(registry)
-        self.broken: str | None = None  # why this process has to be started anew
+        self.view = view.View(kube, book=self.book, clock=settings.clock, sleep=settings.sleep)
+        self.lead = self._made_lead(kube)
         self._stirred = asyncio.Event()
-        clock = settings.clock
-        self.view = view.View(kube, book=self.book, clock=clock, sleep=settings.sleep)
+        self._writer = writing.Writer(
+            kube, seen=self.view, lead=self.lead, timeout_seconds=self._write_seconds
+        )
+        self._pod_turns = turns.Turns()
+        self.releaser = self._made_releaser()
+        self.waker = self._made_waker()
+        self.granter = grant.Granter(seen=self.view, writer=self._writer, granted=self.metrics.grown)
+        self.filter = filter.Filter(seen=self.view, releaser=self.releaser, clock=settings.clock)
+        self.binder = self._made_binder()
+        self.preempter = preempt.Preempter(seen=self.view)
+        for cache in (self.view.pools, self.view.claims, self.view.nodes):
+            cache.subscribe(lambda _: self._stirred.set())
+        self._show_gauges()
+
+    @property
+    def _write_seconds(self) -> float:
+        return min(self.lead.write_seconds, protocol.DEFAULT_TIMEOUT)
+
+    def _made_lead(self, kube: protocol.Kube) -> lead.Lead:
+        settings = self.settings
         candidate = leadership.Leadership(
             kube=kube,
             name=LEASE_NAME,
             namespace=settings.namespace,
             identity=settings.identity,
             duration=settings.lease_seconds,
-            clock=clock,
+            clock=settings.clock,
             now=settings.now,
             sleep=settings.sleep,
         )
-        self.lead = lead.Lead(
+        return lead.Lead(
             candidate,
             kube,
             catch_up=self._catch_up,
             on_active=self._begin,
             on_standby=self._stand_back,
-            clock=clock,
+            clock=settings.clock,
             sleep=settings.sleep,
         )
-        timeout = min(self.lead.write_seconds, protocol.DEFAULT_TIMEOUT)
-        writer = writing.Writer(kube, seen=self.view, lead=self.lead, timeout_seconds=timeout)
-        pod_turns = turns.Turns()
-        self.releaser = release.Releaser(
+
+    def _made_releaser(self) -> release.Releaser:
+        return release.Releaser(
             seen=self.view,
-            writer=writer,
-            pod_turns=pod_turns,
-            clock=clock,
-            released=lambda cause: self.metrics.releases.labels(cause.value).inc(),
+            writer=self._writer,
+            pod_turns=self._pod_turns,
+            clock=self.settings.clock,
+            released=lambda cause: self.metrics.released(cause.value),
             stirred=self._stirred.set,
         )
-        self.granter = grant.Granter(
+
+    def _made_waker(self) -> wake.Waker:
+        return wake.Waker(
             seen=self.view,
-            writer=writer,
-            granted=lambda result: self.metrics.resizes.labels("grow", result).inc(),
-        )
-        self.waker = wake.Waker(
-            seen=self.view,
-            writer=writer,
-            clock=clock,
-            stamp=lambda: settings.now().isoformat(timespec="milliseconds"),
+            writer=self._writer,
+            clock=self.settings.clock,
+            stamp=lambda: self.settings.now().isoformat(timespec="milliseconds"),
             stirred=self._stirred.set,
         )
-        self.filter = filter.Filter(seen=self.view, releaser=self.releaser, clock=clock)
-        self.binder = bind.Binder(
-            seen=self.view, writer=writer, releaser=self.releaser, pod_turns=pod_turns, clock=clock
+
+    def _made_binder(self) -> bind.Binder:
+        return bind.Binder(
+            seen=self.view,
+            writer=self._writer,
+            releaser=self.releaser,
+            pod_turns=self._pod_turns,
+            clock=self.settings.clock,
         )
-        self.preempter = preempt.Preempter(seen=self.view)
-        for cache in (self.view.pools, self.view.claims, self.view.nodes):
-            cache.subscribe(lambda _: self._stirred.set())
-        self.metrics.gauge("vgpu_extender_active", "1 while this is the active extender.", self._active)
+
+    def _show_gauges(self) -> None:
+        self.metrics.gauge(
+            "vgpu_extender_active", "1 while this is the active extender.", lambda: self.lead.active
+        )
         self.metrics.gauge(
             "vgpu_placement_promises", "Places promised and not yet bound.", lambda: len(self.book.promises)
         )
@@ -141,39 +166,32 @@ class Extender:
         """ExtenderFilterResult for a pod."""
         if not await self.lead.called(patience_seconds=self.settings.patience_seconds):
             return wire.filter_error(self._rejected("Standby", self._standby()))
-        with self.metrics.duration.labels("filter").time():
-            try:
+        try:
+            with self.metrics.timed("filter"):
                 verdict = await self.filter.answer(args)
-            except view.Unanswerable as error:
+        except REFUSALS as error:
+            if isinstance(error, view.Unanswerable):
                 self.waker.refused(args.pod, args.node_names)
-                return wire.filter_error(self._rejected(error.reason, str(error)))
-            except writing.Standby as error:
-                return wire.filter_error(self._rejected("Standby", str(error)))
-            except errors.KubeError as error:
-                return wire.filter_error(self._rejected("Unavailable", str(error)))
+            return wire.filter_error(self._rejected(_reason(error), str(error)))
         if isinstance(verdict, filter.Placed):
             self.waker.placed(args.pod.uid)
-            self.metrics.placements.labels("filter").inc()
+            self.metrics.placed("filter")
             return wire.placed(verdict.node)
         self.waker.refused(args.pod, args.node_names)
-        self._rejected(verdict.kind, "")
+        self.metrics.rejected(verdict.kind)
         return wire.refused(verdict.reasons)
 
     async def answer_bind(self, args: wire.BindingArgs) -> bytes:
         """ExtenderBindingResult for a pod and its node."""
         if not await self.lead.called(patience_seconds=self.settings.patience_seconds):
             return wire.binding_error(self._rejected("Standby", self._standby()))
-        with self.metrics.duration.labels("bind").time():
-            try:
+        try:
+            with self.metrics.timed("bind"):
                 await self.binder.bind(args)
-            except (bind.NotBound, view.Unanswerable) as error:
-                return wire.binding_error(self._rejected(error.reason, str(error)))
-            except writing.Standby as error:
-                return wire.binding_error(self._rejected("Standby", str(error)))
-            except errors.KubeError as error:
-                return wire.binding_error(self._rejected("Unavailable", str(error)))
+        except REFUSALS as error:
+            return wire.binding_error(self._rejected(_reason(error), str(error)))
         self.waker.placed(args.uid)
-        self.metrics.placements.labels("bind").inc()
+        self.metrics.placed("bind")
         return wire.bound()
 
     async def answer_preempt(self, args: wire.PreemptionArgs) -> bytes:
@@ -264,13 +282,17 @@ class Extender:
         for slice_id in list(self.book.promises):
             self.book.cancel(slice_id)
 
-    def _active(self) -> float:
-        return float(self.lead.active)
-
     def _standby(self) -> str:
         holder = self.lead.other_holder
         return f"standby: {holder} is active" if holder else "standby: becoming active, try again"
 
     def _rejected(self, reason: str, message: str) -> str:
-        self.metrics.rejections.labels(reason).inc()
+        self.metrics.rejected(reason)
         return message
+
+
+def _reason(error: Exception) -> str:
+    """A refusal in one of few words, for metrics."""
+    if isinstance(error, bind.NotBound | view.Unanswerable):
+        return error.reason
+    return type(error).__name__
