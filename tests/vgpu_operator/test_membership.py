@@ -87,6 +87,8 @@ def test_after_any_history_the_totals_are_those_of_the_nodes_that_are_there(
             case _:
                 pools.pop(name, None)
                 membership.forget_pool(name)
+        for pool_name in pools:
+            membership.totals(pool_name)  # what is remembered now must not be believed later
 
     for name, pool in pools.items():
         assert membership.totals(name).capacity == inventory.total_capacity(pool, nodes.values())

@@ -306,6 +306,50 @@ async def test_a_heartbeat_alone_writes_nothing(stage: Stage) -> None:
     assert stage.status_writes() == before
 
 
+async def test_heartbeats_make_no_work(stage: Stage) -> None:
+    labels = {"kind": "VGPUPool"}
+    count = stage.metrics.registry.get_sample_value
+    before = count("vgpu_reconcile_duration_seconds_count", labels)
+
+    for _ in range(20):
+        await stage.clock.advance(0.5)
+        beat = {"status": {"heartbeatTime": stage.stamp()}}
+        await stage.cluster.patch_merge(VGPU_NODES, "gpu-0", beat, subresource="status")
+
+    after = count("vgpu_reconcile_duration_seconds_count", labels)
+    assert after is not None
+    assert before is not None
+    assert after - before <= 1
+
+
+async def test_a_status_is_not_written_twice_while_the_watch_lags_behind(stage: Stage) -> None:
+    claim = await stage.claim()
+    before = stage.status_writes()
+    stage.cluster.hold_watches()
+    raw = await stage.cluster.patch_merge(VGPU_CLAIMS, "llm", {"spec": {"priority": 5}}, "team-a")
+    stage.reconciler.view.claims.observe(raw)
+    await stage.clock.advance(1)
+
+    stage.reconciler.claim_queue.wake(("team-a", "llm"))
+    await stage.clock.advance(1)
+
+    assert claim["metadata"]["generation"] < raw["metadata"]["generation"]
+    assert stage.status_writes() - before == 1
+
+
+async def test_a_pod_on_its_way_out_without_a_slice_waits_for_none(stage: Stage) -> None:
+    await stage.claim()
+    await stage.pod()
+    finalizer = {"metadata": {"finalizers": ["example.com/slow"]}}
+    await stage.cluster.patch_merge(PODS, "pod-0", finalizer, "team-a")
+
+    await stage.cluster.delete(PODS, "pod-0", "team-a")
+    await stage.clock.advance(1)
+
+    assert stage.says("Bound")[1] == "WaitingForPods"
+    assert stage.pool_status()["claims"] == {"bound": 0, "pending": 0}
+
+
 async def test_an_agent_that_falls_silent_is_named_and_forgiven_when_it_returns(stage: Stage) -> None:
     await stage.clock.advance(200)
     assert stage.says("InventoryCurrent", stage.pool_status())[:2] == ("False", "AgentsSilent")
