@@ -97,10 +97,12 @@ def _slices_out_of_bounds(picture: Picture) -> Iterator[str]:
 
 
 def _pods_without_their_slice(picture: Picture) -> Iterator[str]:
+    """Pods of a node that is gone are left out: their slices went with it, they go in a minute."""
     homes = {pod.uid: found.name for found, slice_ in picture.slices for pod in slice_.pods}
+    present = {found.name for found in picture.nodes}
     for each in picture.bound:
         home = homes.get(each["metadata"]["uid"])
-        if home != each["spec"]["nodeName"]:
+        if home != each["spec"]["nodeName"] and each["spec"]["nodeName"] in present:
             yield f"pod {each['metadata']['name']} runs on {each['spec']['nodeName']}, its slice is on {home}"
 
 

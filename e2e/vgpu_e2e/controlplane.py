@@ -201,19 +201,29 @@ class ControlPlane:
 
     async def kubeconfig_for(self, service_account: str, namespace: str) -> Path:
         """Write a kubeconfig with a fresh token of a service account, which must exist."""
+        token = await self._token(service_account, namespace)
+        return kubeconfig.with_token(
+            self.directory / "kubeconfigs" / f"{namespace}-{service_account}.yaml",
+            url=self.url,
+            authority=self.authority.certificate,
+            token=token,
+        )
+
+    async def api_for(self, service_account: str, namespace: str) -> rest.API:
+        """Return a connection, to be opened, under a service account, which must exist."""
+        token = await self._token(service_account, namespace)
+        tls = ssl.create_default_context(cafile=str(self.authority.certificate))
+        return rest.API(self.url, tls=tls, token=token)
+
+    async def _token(self, service_account: str, namespace: str) -> str:
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token"
         request = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenRequest",
             "spec": {"expirationSeconds": TOKEN_SECONDS},
         }
-        answer = await self.api.create(path, request)
-        return kubeconfig.with_token(
-            self.directory / "kubeconfigs" / f"{namespace}-{service_account}.yaml",
-            url=self.url,
-            authority=self.authority.certificate,
-            token=answer["status"]["token"],
-        )
+        token: str = (await self.api.create(path, request))["status"]["token"]
+        return token
 
     async def apply(self, source: Path | Iterable[Object]) -> None:
         """Apply a manifest file, a directory of them, or documents; new kinds are usable on return."""

@@ -82,6 +82,9 @@ def node(name: str, shape: NodeShape, *, now: datetime.datetime) -> Object:
         "pods": str(shape.pods),
         names.MEMORY_RESOURCE: str(promised_memory_mib(shape)),
         names.COMPUTE_RESOURCE: str(shape.gpus * shape.overcommit_compute_percent),
+        # Ignored when pods are fitted, but kube-scheduler asks for it when it judges whether a new node is
+        # worth another try of a pod that waits.
+        names.SLICE_RESOURCE: str(shape.pods),
     }
     labels = {
         "kubernetes.io/hostname": name,
