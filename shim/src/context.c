@@ -17,6 +17,11 @@ static struct {
 static struct spin lock;
 static uint32_t epoch = 1; /* counts up when a number may mean another context */
 
+/* While a process has one context, a thread that was seen with it still has it: no
+ * need to ask the driver each time. That one's index; 0: ask. */
+static uint32_t sole;
+static uint32_t alive;
+
 static __thread struct {
   CUcontext handle;
   uint32_t epoch;
@@ -56,7 +61,12 @@ static struct context look_up(CUcontext handle) {
   return (struct context){enrol(handle, device), device};
 }
 
-struct context context_current(void) {
+void context_made(void) {
+  __atomic_fetch_add(&alive, 1, __ATOMIC_RELAXED);
+  __atomic_store_n(&sole, 0, __ATOMIC_RELEASE);
+}
+
+static struct context ask(void) {
   CUcontext handle = NULL;
   if (real()->cuCtxGetCurrent(&handle) || !handle) return (struct context){0, VGPU_DEVICES_MAX};
   uint32_t now = __atomic_load_n(&epoch, __ATOMIC_ACQUIRE);
@@ -67,7 +77,19 @@ struct context context_current(void) {
   return last.context;
 }
 
+struct context context_current(void) {
+  uint32_t only = __atomic_load_n(&sole, __ATOMIC_RELAXED);
+  if (__builtin_expect(only && last.context.index == only && last.epoch == epoch, 1))
+    return last.context;
+  struct context current = ask();
+  if (current.index && __atomic_load_n(&alive, __ATOMIC_RELAXED) == 1)
+    __atomic_store_n(&sole, current.index, __ATOMIC_RELAXED);
+  return current;
+}
+
 void context_forget(uint32_t index) {
+  __atomic_store_n(&sole, 0, __ATOMIC_RELEASE);
+  __atomic_fetch_sub(&alive, 1, __ATOMIC_RELAXED);
   if (!index) return;
   spin_lock(&lock);
   known[index].handle = NULL;
@@ -77,6 +99,7 @@ void context_forget(uint32_t index) {
 
 void context_after_fork(void) {
   lock.held = 0;
+  sole = alive = 0;
   for (uint32_t i = 0; i < CONTEXTS; i++) known[i].handle = NULL;
   epoch++;
 }

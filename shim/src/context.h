@@ -13,7 +13,9 @@ struct context {
 struct context context_current(void);
 /* The number a context's memory is booked under; 0: never seen. */
 uint32_t context_index(CUcontext handle);
-/* Its number may go to another one. */
+/* A context was made: to be told of each. */
+void context_made(void);
+/* One is gone, and its number may go to another one. */
 void context_forget(uint32_t index);
 void context_after_fork(void);
 

@@ -32,6 +32,7 @@ enum {
   PREPAID_NS = 200000,    /* GPU time a thread pays for at once */
   GUESS_NS = 1000000,     /* charged for a kernel never seen, until it is measured */
   WINDOW_NS = 20000000,   /* work in flight beyond which launches queue here */
+  SAMPLE_NS = 1000000,    /* one measure stands for so much at most */
   POLL_NS = 500000,
   PATIENCE_NS = 200000000 /* then in-flight work may be waiting for this launch */
 };
@@ -66,12 +67,8 @@ static struct grant *grant_of(CUstream stream) {
 
 static int is_default_stream(CUstream stream) { return (uintptr_t)stream <= 2; }
 
-/* The grant covers a launch of this kind: take it. */
+/* What the grant has paid for covers a launch of this kind: take it. */
 static int spend(struct grant *grant, uint64_t key) {
-  if (!grant->limited) {
-    grant->left--;
-    return 1;
-  }
   const struct estimate *estimate = estimate_of(key);
   if (!estimate->samples || estimate->ns >= SHORT_NS || grant->prepaid_ns < (int64_t)estimate->ns) return 0;
   grant->prepaid_ns -= (int64_t)estimate->ns;
@@ -80,15 +77,33 @@ static int spend(struct grant *grant, uint64_t key) {
   return 1;
 }
 
-/* 1: forward at once. */
-static inline int launch_goes(CUstream stream, const void *function, unsigned x, unsigned y, unsigned z) {
+/* The grant is this stream's, not used up, and given under what still holds. */
+static inline int holds(const struct grant *grant, CUstream stream) {
+  uint32_t generation = __atomic_load_n(&guest.page->generation, __ATOMIC_RELAXED);
+  return grant->left > 1 && grant->stream == stream && grant->generation == generation &&
+         grant->epoch == meter_epoch() && !(many_devices && is_default_stream(stream));
+}
+
+/* 1: forward at once. The first thing every launch does, so it is worth saying in few
+ * instructions: a slice without a compute limit, or no slice. */
+static inline int launch_goes_unlimited(CUstream stream) {
   enum guest_state state = __atomic_load_n(&guest.state, __ATOMIC_ACQUIRE);
   if (state != GUEST_LIMITED) return state == GUEST_FREE;
   struct grant *grant = grant_of(stream);
-  uint32_t generation = __atomic_load_n(&guest.page->generation, __ATOMIC_RELAXED);
-  if (grant->left <= 1 || grant->stream != stream || grant->generation != generation) return 0;
-  if (grant->epoch != meter_epoch() || (many_devices && is_default_stream(stream))) return 0;
-  return spend(grant, grant->limited ? estimate_key(function, x, y, z) : 0);
+  if (!holds(grant, stream) || grant->limited) return 0;
+  grant->left--;
+  return 1;
+}
+
+/* 1: forward, it is paid for. */
+static int launch_is_paid(CUstream stream, const void *function, unsigned x, unsigned y, unsigned z) {
+  if (guest.state != GUEST_LIMITED) return 0;
+  struct grant *grant = grant_of(stream);
+  return holds(grant, stream) && grant->limited && spend(grant, estimate_key(function, x, y, z));
+}
+
+static int launch_goes(CUstream stream, const void *function, unsigned x, unsigned y, unsigned z) {
+  return launch_goes_unlimited(stream) || launch_is_paid(stream, function, x, y, z);
 }
 
 /* ---- grants and their ends ---------------------------------------------------- */
@@ -318,12 +333,15 @@ static CUresult launch_begin(struct launch *launch, CUstream stream, const void 
   return CUDA_SUCCESS;
 }
 
-/* Between 48 and 79: a program that repeats itself must not always be timed at the same spot. */
-static uint32_t unmeasured_launches(void) {
+/* About a millisecond of GPU time, 48 to 512 launches, and never the same number twice
+ * running: a program that repeats itself must not always be timed at the same spot. */
+static uint32_t unmeasured_launches(uint64_t each_ns) {
+  uint64_t count = SAMPLE_NS / (each_ns + 1);
   dice ^= dice << 13;
   dice ^= dice >> 17;
   dice ^= dice << 5;
-  return 48 + dice % 32;
+  count = count < 48 ? 48 : count > 400 ? 400 : count;
+  return (uint32_t)(count + dice % (count / 4));
 }
 
 /* After a single measure where the host is slow: the next ones go unmeasured. */
@@ -332,7 +350,7 @@ static void grant_unmeasured(struct grant *grant, uint64_t expected) {
   uint32_t rounds = __atomic_load_n(&profile->sparse, __ATOMIC_RELAXED);
   if (!rounds || expected >= SHORT_NS) return;
   __atomic_store_n(&profile->sparse, rounds - 1, __ATOMIC_RELAXED);
-  grant->left = grant->granted = unmeasured_launches();
+  grant->left = grant->granted = unmeasured_launches(expected);
   grant->each_ns = grant->limited ? 0 : expected;
 }
 
@@ -359,10 +377,12 @@ static CUresult launch_end(struct launch *launch, CUresult result) {
 
 static CUstream per_thread(CUstream stream) { return stream ? stream : CU_STREAM_PER_THREAD; }
 
-CUresult cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
-                        unsigned shared, CUstream stream, void **params, void **extra) {
+/* Apart, so that the short way below needs no stack of its own and ends in a jump. */
+static __attribute__((noinline)) CUresult launch_kernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz,
+                                                        unsigned bx, unsigned by, unsigned bz, unsigned shared,
+                                                        CUstream stream, void **params, void **extra) {
   struct launch launch;
-  if (__builtin_expect(launch_goes(stream, f, gx, gy, gz), 1))
+  if (launch_is_paid(stream, f, gx, gy, gz))
     return real()->cuLaunchKernel(f, gx, gy, gz, bx, by, bz, shared, stream, params, extra);
   CUresult refused = launch_begin(&launch, stream, f, gx, gy, gz);
   if (refused) return refused;
@@ -370,15 +390,30 @@ CUresult cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, uns
                     real()->cuLaunchKernel(f, gx, gy, gz, bx, by, bz, shared, stream, params, extra));
 }
 
-CUresult cuLaunchKernel_ptsz(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
-                             unsigned bz, unsigned shared, CUstream stream, void **params, void **extra) {
+CUresult cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                        unsigned shared, CUstream stream, void **params, void **extra) {
+  if (__builtin_expect(launch_goes_unlimited(stream), 1))
+    return real()->cuLaunchKernel(f, gx, gy, gz, bx, by, bz, shared, stream, params, extra);
+  return launch_kernel(f, gx, gy, gz, bx, by, bz, shared, stream, params, extra);
+}
+
+static __attribute__((noinline)) CUresult launch_kernel_ptsz(CUfunction f, unsigned gx, unsigned gy, unsigned gz,
+                                                             unsigned bx, unsigned by, unsigned bz, unsigned shared,
+                                                             CUstream stream, void **params, void **extra) {
   struct launch launch;
-  if (__builtin_expect(launch_goes(per_thread(stream), f, gx, gy, gz), 1))
+  if (launch_is_paid(per_thread(stream), f, gx, gy, gz))
     return real()->cuLaunchKernel_ptsz(f, gx, gy, gz, bx, by, bz, shared, stream, params, extra);
   CUresult refused = launch_begin(&launch, per_thread(stream), f, gx, gy, gz);
   if (refused) return refused;
   return launch_end(&launch,
                     real()->cuLaunchKernel_ptsz(f, gx, gy, gz, bx, by, bz, shared, stream, params, extra));
+}
+
+CUresult cuLaunchKernel_ptsz(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
+                             unsigned bz, unsigned shared, CUstream stream, void **params, void **extra) {
+  if (__builtin_expect(launch_goes_unlimited(per_thread(stream)), 1))
+    return real()->cuLaunchKernel_ptsz(f, gx, gy, gz, bx, by, bz, shared, stream, params, extra);
+  return launch_kernel_ptsz(f, gx, gy, gz, bx, by, bz, shared, stream, params, extra);
 }
 
 /* The driver answers a missing configuration; we only must not read it. */

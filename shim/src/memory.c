@@ -166,8 +166,7 @@ void memory_adjust(uint32_t device, enum vgpu_memory_kind kind, int64_t change) 
 static void drop(struct pointer pointer) { memory_settle_free(0, &pointer, CUDA_SUCCESS); }
 
 void memory_forget_context(uint32_t context) {
-  if (!context) return;
-  pointers_take_context(context, drop);
+  if (context) pointers_take_context(context, drop);
   context_forget(context);
 }
 

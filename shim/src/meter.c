@@ -36,6 +36,8 @@ struct timeline {
   struct covered covered;
 };
 
+uint32_t meter_epoch_word = 1;
+
 static struct timeline *timelines[POINTER_CONTEXTS];
 static struct measure measures[MEASURES];
 static struct measure *unused;
@@ -44,11 +46,8 @@ static struct measure *pending_first, **pending_last = &pending_first;
 static struct profile profiles[PROFILES];
 static uint64_t in_flight[VGPU_DEVICES_MAX];
 static uint32_t pending;
-static uint32_t epoch = 1;
 static struct spin lists;      /* the lists above; never held over a driver call */
 static struct spin collecting; /* one collector at a time; only ever tried, except to forget */
-
-uint32_t meter_epoch(void) { return __atomic_load_n(&epoch, __ATOMIC_ACQUIRE); }
 
 struct profile *meter_profile(CUstream stream, uint32_t context) {
   uint64_t key = (uint64_t)(uintptr_t)stream ^ (uint64_t)context << 48;
@@ -336,7 +335,7 @@ static struct measure *take_of_context(uint32_t context) {
 void meter_forget_context(uint32_t context) {
   meter_collect();
   spin_lock(&collecting);
-  __atomic_fetch_add(&epoch, 1, __ATOMIC_RELEASE);
+  __atomic_fetch_add(&meter_epoch_word, 1, __ATOMIC_RELEASE);
   for (struct measure *measure; (measure = take_of_context(context));) {
     forget_probe(measure);
     meter_count(measure->device, 0, measure->expected_ns);
@@ -357,6 +356,6 @@ void meter_after_fork(void) {
   unused = pending_first = NULL;
   pending_last = &pending_first;
   handed_out = pending = 0;
-  epoch++;
+  meter_epoch_word++;
   estimates_forget();
 }

@@ -29,7 +29,8 @@ struct measure {
 };
 
 /* Counts up when measures of other threads may belong to a context that is gone. */
-uint32_t meter_epoch(void);
+extern uint32_t meter_epoch_word;
+static inline uint32_t meter_epoch(void) { return __atomic_load_n(&meter_epoch_word, __ATOMIC_ACQUIRE); }
 
 /* Starts an interval; NULL when it cannot be measured (no event to be had). */
 struct measure *meter_open(CUstream stream, uint32_t context, uint32_t device, uint64_t now);

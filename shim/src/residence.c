@@ -22,12 +22,17 @@ static CUresult reserve_context(struct charge *charge, CUdevice device) {
   return memory_reserve_on(charge, VGPU_MEMORY_CONTEXT, guest_limits_of(index)->context_bytes, index);
 }
 
+static CUresult made(const struct charge *charge, CUresult result, const CUcontext *context) {
+  if (!result) context_made();
+  return memory_commit(charge, result, result ? 0 : key_of(*context));
+}
+
 CUresult cuCtxCreate(CUcontext *context, unsigned flags, CUdevice device) {
   struct charge charge;
   CUresult refused = reserve_context(&charge, device);
   if (refused) return refused;
   CUresult result = real()->cuCtxCreate(context, flags, device);
-  return memory_commit(&charge, result, result ? 0 : key_of(*context));
+  return made(&charge, result, context);
 }
 
 CUresult cuCtxCreate_v2(CUcontext *context, unsigned flags, CUdevice device) {
@@ -35,7 +40,7 @@ CUresult cuCtxCreate_v2(CUcontext *context, unsigned flags, CUdevice device) {
   CUresult refused = reserve_context(&charge, device);
   if (refused) return refused;
   CUresult result = real()->cuCtxCreate_v2(context, flags, device);
-  return memory_commit(&charge, result, result ? 0 : key_of(*context));
+  return made(&charge, result, context);
 }
 
 CUresult cuCtxCreate_v3(CUcontext *context, CUexecAffinityParam *params, int count, unsigned flags,
@@ -44,7 +49,7 @@ CUresult cuCtxCreate_v3(CUcontext *context, CUexecAffinityParam *params, int cou
   CUresult refused = reserve_context(&charge, device);
   if (refused) return refused;
   CUresult result = real()->cuCtxCreate_v3(context, params, count, flags, device);
-  return memory_commit(&charge, result, result ? 0 : key_of(*context));
+  return made(&charge, result, context);
 }
 
 CUresult cuCtxCreate_v4(CUcontext *context, CUctxCreateParams *params, unsigned flags, CUdevice device) {
@@ -52,7 +57,7 @@ CUresult cuCtxCreate_v4(CUcontext *context, CUctxCreateParams *params, unsigned 
   CUresult refused = reserve_context(&charge, device);
   if (refused) return refused;
   CUresult result = real()->cuCtxCreate_v4(context, params, flags, device);
-  return memory_commit(&charge, result, result ? 0 : key_of(*context));
+  return made(&charge, result, context);
 }
 
 /* What is measured in a context must be let go before it is destroyed; what it
@@ -87,9 +92,11 @@ static int is_active(CUdevice device) {
 
 CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device) {
   struct charge charge = {.device = VGPU_DEVICES_MAX};
-  CUresult refused = is_active(device) ? CUDA_SUCCESS : reserve_context(&charge, device);
+  int active = is_active(device);
+  CUresult refused = active ? CUDA_SUCCESS : reserve_context(&charge, device);
   if (refused) return refused;
   CUresult result = real()->cuDevicePrimaryCtxRetain(context, device);
+  if (!result && !active) context_made();
   if (guest_enter() != GUEST_LIMITED) return result;
   if (result) {
     memory_give_back(&charge);
