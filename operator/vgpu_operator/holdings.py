@@ -21,6 +21,11 @@ class Holding:
         """Whether the node has acted on the slice as it is now."""
         return self.enforced is not None and self.enforced.revision >= self.slice.revision
 
+    @property
+    def state(self) -> values.EnforcementState | None:
+        """What the node says of the slice as it is now, None where it has not spoken of that yet."""
+        return self.enforced.state if self.enforced is not None and self.confirmed else None
+
 
 class Holdings:
     """All slices, by the UID of their claim and by the name of their pool."""

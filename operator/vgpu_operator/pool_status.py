@@ -91,16 +91,11 @@ def _inventory_current(facts: Facts) -> Condition:
 
 
 def _ready(facts: Facts, inventory: Condition) -> Condition:
-    summary = _summary(facts, inventory)
-    if not facts.deleting:
-        return summary
-    held = wording.counted(facts.slices, "slice")
-    message = f"being deleted, goes when its last slice is released ({held} held now)"
-    return _says(summary.type, summary.status, summary.reason, f"{message}; {summary.message}")
-
-
-def _summary(facts: Facts, inventory: Condition) -> Condition:
     kind = PoolCondition.READY
+    if facts.deleting:
+        held = wording.counted(facts.slices, "slice")
+        message = f"being deleted, waits for its last slice to be released ({held} held now)"
+        return _says(kind, Status.FALSE, Reason.DELETING, message)
     if facts.overlaps:
         return _says(kind, Status.FALSE, Reason.POOLS_OVERLAP, _overlap(facts))
     if inventory.reason is Reason.NO_NODES:

@@ -222,7 +222,8 @@ def test_a_refused_edit_tells_what_is_kept_and_why_and_leaves_the_claim_ready() 
 def test_a_claim_being_deleted_names_the_pods_it_waits_for() -> None:
     ready = says(ClaimCondition.READY, facts(deleting=True, pods=(pod("a"), pod("b"))))
 
-    assert ready.message.startswith("being deleted, waits for pods a, b to end; ")
+    assert (ready.status, ready.reason) == (Status.FALSE, Reason.DELETING)
+    assert ready.message == "being deleted, waits for pods a, b to end"
 
 
 @given(

@@ -123,4 +123,5 @@ def test_pools_that_select_the_same_device_name_each_other() -> None:
 def test_a_pool_being_deleted_says_how_many_slices_hold_it() -> None:
     ready = says(PoolCondition.READY, facts(deleting=True, slices=3))
 
-    assert ready.message.startswith("being deleted, goes when its last slice is released (3 slices held now)")
+    assert (ready.status, ready.reason) == (Status.FALSE, Reason.DELETING)
+    assert ready.message == ("being deleted, waits for its last slice to be released (3 slices held now)")

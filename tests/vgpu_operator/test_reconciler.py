@@ -458,7 +458,7 @@ async def test_a_claim_in_use_is_held_back_and_says_so_until_its_pods_are_gone(s
     await stage.clock.advance(1)
     held = "being deleted, waits for pod pod-0 to end"
     assert stage.reconciler.claims.in_use(("team-a", "llm"), uid) == held
-    assert stage.says("Ready")[2].startswith(held)
+    assert stage.says("Ready") == ("False", "Deleting", held)
 
     stage.cluster.remove(PODS, "pod-0", "team-a")
     await stage.clock.advance(1)
