@@ -1,0 +1,131 @@
+"""The agent as a whole: its parts, how they tell each other, and the loops that drive them.
+
+    ledger changes ─► limits ─► pages      accounts ─► limits ─► publisher ─► VGPUNode.status
+    driver         ─► discovery ─► limits, publisher      kubelet ─► csi ─► home
+
+Everything runs in one event loop; only the driver is asked in a thread. No part knows another one that is
+not named in its constructor.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from vgpu import values
+from vgpu_agent import devices, discovery, facts
+from vgpu_agent.csi.service import Changes
+from vgpu_agent.home import Home
+from vgpu_agent.lending import Lender
+from vgpu_agent.limits import Limits
+from vgpu_agent.publishing import Publisher
+from vgpu_agent.view import View
+from vgpu_kube.protocol import Kube
+
+LOOK_SECONDS = 0.25
+LEND_SECONDS = 0.05
+DISCOVER_SECONDS = 10.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """Time as the agent's parts see it."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    now: Callable[[], float] = time.time
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+
+class Agent:
+    """One node's agent without its sockets."""
+
+    def __init__(
+        self, kube: Kube, *, node_name: str, backend: devices.Backend, home: Home, clock: Clock | None = None
+    ) -> None:
+        self._clock = clock or Clock()
+        self.home = home
+        self.changes = Changes()
+        self.view = View(kube, node_name)
+        self.limits = Limits(home, clock=self._clock.monotonic, changed=self._tell)
+        self.lender = Lender(self.limits)
+        self.publisher = Publisher(
+            kube, self.view, self.limits.reports, now=self._clock.now, sleep=self._clock.sleep
+        )
+        self.discovery = discovery.Discovery(backend)
+        self.ready = asyncio.Event()
+
+    @property
+    def not_ready(self) -> str | None:
+        """Why the agent cannot do its work yet, None when it can."""
+        if self.view.lag is not None:
+            return self.view.lag
+        return None if self.ready.is_set() else "the devices have not been listed yet"
+
+    # ---- what the CSI service asks
+
+    def slice_of(self, pod_uid: str) -> values.Slice | None:
+        """The slice a pod lives in, if the ledger has it."""
+        return self.view.slice_of(pod_uid)
+
+    def obstacle(self, slice_id: str) -> str | None:
+        """Why its pods must not start yet."""
+        return self.limits.obstacle(slice_id)
+
+    def released(self, slice_id: str) -> None:
+        """One pod fewer shows this slice."""
+        self.limits.released(slice_id)
+
+    # ---- running
+
+    async def run(self) -> None:
+        """Does the agent's work until cancelled; limits stay in force after that, loans do not."""
+        self.home.prepare()
+        try:
+            async with self.view:
+                await self.view.synced()
+                await self._discover()
+                self.view.on_ledger(self._ledger_changed)
+                self.view.on_node(self.publisher.look)
+                self.limits.sweep()
+                self.publisher.look()
+                self.ready.set()
+                await self._loops()
+        finally:
+            self.lender.withdraw()
+            self.limits.close()
+
+    async def _loops(self) -> None:
+        async with asyncio.TaskGroup() as loops:
+            loops.create_task(self.publisher.run())
+            loops.create_task(self._every(LOOK_SECONDS, self.limits.look))
+            loops.create_task(self._every(LEND_SECONDS, self.lender.turn))
+            loops.create_task(self._keep_discovering())
+
+    async def _every(self, seconds: float, step: Callable[[], None]) -> None:
+        while True:
+            await self._clock.sleep(seconds)
+            step()
+
+    async def _keep_discovering(self) -> None:
+        while True:
+            await self._clock.sleep(DISCOVER_SECONDS)
+            await self._discover()
+
+    async def _discover(self) -> None:
+        ledger = self.view.ledger
+        found = await self.discovery.look(remembered=() if ledger is None else facts.remembered(ledger.raw))
+        self.limits.know(facts.limits_against(found))
+        self.publisher.found(found)
+
+    def _ledger_changed(self) -> None:
+        ledger = self.view.ledger
+        if ledger is not None:  # a deleted VGPUNode takes no limits away; it is made anew
+            self.limits.apply(ledger.node.slices)
+        self.publisher.look()
+
+    def _tell(self) -> None:
+        self.changes.tell()
+        self.publisher.look()

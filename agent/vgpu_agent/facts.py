@@ -1,0 +1,138 @@
+"""What the agent says of its node, in objects: pure, from what was found to what is written."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from vgpu import enforcement, inventory, values
+from vgpu.api import names, node
+from vgpu_agent import devices
+from vgpu_kube.objects import Object
+
+UNPOOLED_PERCENT = 100
+
+
+def vgpu_node(owner: Object) -> Object:
+    """An empty ledger that carries its Node's labels and goes with it."""
+    about = owner["metadata"]
+    return {
+        "metadata": {
+            "name": about["name"],
+            "labels": about.get("labels", {}),
+            "ownerReferences": [_owner(owner)],
+        },
+        "spec": {"revision": 0},
+    }
+
+
+def metadata_changes(ledger: Object, owner: Object) -> Object:
+    """The merge patch that makes a ledger's labels and owner those of its Node; empty where they are."""
+    changes: Object = {}
+    labels = owner["metadata"].get("labels", {})
+    mirrored = ledger["metadata"].get("labels", {})
+    if labels != mirrored:
+        gone: Object = dict.fromkeys(mirrored.keys() - labels.keys())
+        changes["labels"] = gone | {key: value for key, value in labels.items() if mirrored.get(key) != value}
+    owners = ledger["metadata"].get("ownerReferences", [])
+    if owners != [_owner(owner)]:
+        changes["ownerReferences"] = [_owner(owner)]
+    return {"metadata": changes} if changes else {}
+
+
+def device(found: devices.Found) -> Object:
+    """One entry of status.devices, with every member that the API server would default."""
+    return node.device_to_json(found.device) | {
+        "links": [
+            {"uuid": link.uuid, "type": link.kind.value, "laneCount": link.lanes} for link in found.links
+        ],
+        "isolation": {
+            "memory": found.isolation.memory.value,
+            "compute": found.isolation.compute.value,
+            "resize": found.isolation.resize.value,
+        },
+    }
+
+
+def remembered(ledger: Object) -> tuple[devices.Found, ...]:
+    """The devices that a VGPUNode's status tells of, for an agent whose driver does not answer yet."""
+    kept = {each.uuid: each for each in node.to_values(ledger).devices}
+    entries = ledger.get("status", {}).get("devices", [])
+    return tuple(
+        devices.Found(device=kept[entry["uuid"]], isolation=_isolation(entry.get("isolation", {})))
+        for entry in entries
+    )
+
+
+def _isolation(entry: Object) -> enforcement.Isolation:
+    return enforcement.Isolation(
+        memory=enforcement.MemoryIsolation(entry.get("memory", "None")),
+        compute=enforcement.ComputeIsolation(entry.get("compute", "None")),
+        resize=enforcement.Resize(entry.get("resize", "None")),
+    )
+
+
+def report(enforced: values.Enforced, pressure: Iterable[str]) -> Object:
+    """One entry of status.slices."""
+    return node.enforced_to_json(enforced) | {"pressure": sorted(pressure)}
+
+
+def status_changes(status: Object, found: Sequence[Object] | None, reports: Mapping[str, Object]) -> Object:
+    """What of a VGPUNode's status has to be written, as a merge patch of it; empty where it says all.
+
+    ``found`` None leaves the devices as they are.
+    """
+    changes: Object = {}
+    if found is not None and status.get("devices", []) != list(found):
+        changes["devices"] = list(found)
+    reported = status.get("slices") or {}
+    gone: Object = dict.fromkeys(reported.keys() - reports.keys())
+    slices = gone | {id_: each for id_, each in reports.items() if reported.get(id_) != each}
+    return changes | ({"slices": slices} if slices else {})
+
+
+def totals(
+    found: Iterable[devices.Found], pools: Iterable[values.Pool], labels: Mapping[str, str]
+) -> dict[str, str]:
+    """The node's extended resources: what pools may promise of its healthy devices, all together.
+
+    A device in several pools counts by the most generous of them, one in none as it is.
+    """
+    healthy = tuple(each.device for each in found if each.device.healthy)
+    known = values.Node(name="", labels=labels, devices=healthy)
+    promises = [
+        {each.uuid: inventory.capacity(pool, each) for each in inventory.members(pool, known)}
+        for pool in pools
+    ]
+    capacities = [_largest(each, promises) for each in healthy]
+    return {
+        names.MEMORY_RESOURCE: str(sum(each.memory_bytes for each in capacities) // values.MIB),
+        names.COMPUTE_RESOURCE: str(sum(each.compute_percent for each in capacities)),
+    }
+
+
+def capacity_changes(owner: Object, wished: Mapping[str, str]) -> Object:
+    """The merge patch of a Node's status that publishes totals; empty where it has them."""
+    capacity = owner.get("status", {}).get("capacity", {})
+    missing = {name: value for name, value in wished.items() if capacity.get(name) != value}
+    return {"status": {"capacity": missing}} if missing else {}
+
+
+def limits_against(found: Iterable[devices.Found]) -> dict[str, enforcement.Facts]:
+    """What limits are held against, by device UUID."""
+    return {
+        each.device.uuid: enforcement.Facts(memory_bytes=each.device.memory_bytes, isolation=each.isolation)
+        for each in found
+    }
+
+
+def _largest(found: values.Device, promises: Iterable[Mapping[str, values.Amounts]]) -> values.Amounts:
+    offered = [promised[found.uuid] for promised in promises if found.uuid in promised]
+    if not offered:
+        return values.Amounts(memory_bytes=found.memory_bytes, compute_percent=UNPOOLED_PERCENT)
+    return values.Amounts(
+        memory_bytes=max(each.memory_bytes for each in offered),
+        compute_percent=max(each.compute_percent for each in offered),
+    )
+
+
+def _owner(owner: Object) -> Object:
+    about = owner["metadata"]
+    return {"apiVersion": "v1", "kind": "Node", "name": about["name"], "uid": about["uid"]}

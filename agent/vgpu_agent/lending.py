@@ -1,0 +1,134 @@
+"""The inner loop's hands: measures every slice, asks the core who may borrow, writes loans into the pages.
+
+Twenty times a second and in microseconds: only totals are read, and only what changed is written. Also told
+to the shim here is which part of its measured GPU time was really its own, because a GPU that switches
+between slices stretches everybody's kernels.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from vgpu import lending
+from vgpu_agent.limits import Held, Limits
+from vgpu_agent.pages import SlicePages
+from vgpu_shim import usage
+
+WINDOW_NS = 200_000_000
+"""Over how long the own part of measured time is taken; the shim's rings remember 0.8 s."""
+
+WHOLE_PERMILLE = 1000
+STEADY_PERMILLE = 20
+"""Smaller changes of that part are not worth a write: each makes every process look at the page again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """One slice on one device: its id, entry, pages, and the device's index in them."""
+
+    slice_id: str
+    held: Held
+    pages: SlicePages
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """The counters of one slice on one device when they were read last."""
+
+    gpu_ns: int
+    throttled_ns: int
+    queued_ns: int
+
+
+class Lender:
+    """Lends the idle compute of each device of the node."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._read_at = 0
+        self._readings: dict[tuple[str, int], _Reading] = {}
+        self._shares: dict[str, dict[str, lending.Share]] = {}
+
+    def turn(self) -> None:
+        """One period: measure, decide, write."""
+        now = usage.clock_ns()
+        period_ns, self._read_at = now - self._read_at, now
+        places = self._places()
+        readings = self._readings
+        self._readings = {
+            (each.slice_id, each.index): _read(each) for on_device in places.values() for each in on_device
+        }
+        for device, on_device in places.items():
+            self._share(device, on_device, readings, period_ns, now)
+        for device in self._shares.keys() - places.keys():
+            del self._shares[device]
+
+    def lent(self, slice_id: str, device: str) -> lending.Share | None:
+        """What a slice borrows and reserves on a device at the moment."""
+        return self._shares.get(device, {}).get(slice_id)
+
+    def withdraw(self) -> None:
+        """Takes all loans back; nobody would when the owners wake."""
+        for on_device in self._places().values():
+            for each in on_device:
+                each.pages.lend(each.index, lent_percent=0, busy_permille=0)
+        self._shares.clear()
+
+    def _places(self) -> dict[str, list[_Place]]:
+        places: defaultdict[str, list[_Place]] = defaultdict(list)
+        for slice_id, held, pages in self._limits.held():
+            if not held.tampering:
+                for index, uuid in enumerate(held.slice.device_uuids):
+                    places[uuid].append(_Place(slice_id, held, pages, index))
+        return places
+
+    def _share(
+        self,
+        device: str,
+        places: list[_Place],
+        before: dict[tuple[str, int], _Reading],
+        period_ns: int,
+        now: int,
+    ) -> None:
+        tenants = [self._tenant(each, before.get((each.slice_id, each.index))) for each in places]
+        permilles = _permilles(places, tenants, now)
+        shares = lending.share(tenants, self._shares.get(device, {}), period_ns=period_ns)
+        self._shares[device] = shares
+        for each, permille in zip(places, permilles, strict=True):
+            each.pages.lend(
+                each.index, lent_percent=shares[each.slice_id].lent_percent, busy_permille=permille
+            )
+
+    def _tenant(self, place: _Place, before: _Reading | None) -> lending.Tenant:
+        now = self._readings[place.slice_id, place.index]
+        last = before or now
+        return lending.Tenant(
+            id=place.slice_id,
+            allocated_percent=place.held.slice.allocated.compute_percent,
+            ceiling_percent=place.held.slice.limits.compute_percent,
+            used_ns=max(0, now.gpu_ns - last.gpu_ns),
+            throttled_ns=max(0, now.throttled_ns - last.throttled_ns),
+            queued_ns=max(0, now.queued_ns - last.queued_ns),
+        )
+
+
+def _read(place: _Place) -> _Reading:
+    counters = place.pages.read(place.index).counters
+    return _Reading(counters.gpu_ns, counters.throttled_ns, counters.queued_ns)
+
+
+def _permilles(places: list[_Place], tenants: list[lending.Tenant], now: int) -> list[int]:
+    """What part of its measured time was each slice's own, in permille; whole where it was alone."""
+    written = [each.pages.lines[each.index].busy_permille or WHOLE_PERMILLE for each in places]
+    if sum(1 for each in tenants if each.used_ns) < 2 or len({each.index for each in places}) > 1:
+        measured = [WHOLE_PERMILLE] * len(places)
+    else:
+        pages = [each.pages.usage for each in places]
+        shares = usage.busy_shares(pages, places[0].index, since_ns=max(0, now - WINDOW_NS), until_ns=now)
+        measured = [each.permille for each in shares]
+    return [_steady(old, new) for old, new in zip(written, measured, strict=True)]
+
+
+def _steady(old: int, new: int) -> int:
+    moved = abs(new - old) >= STEADY_PERMILLE or (new == WHOLE_PERMILLE and old != new)
+    return new if moved else old
