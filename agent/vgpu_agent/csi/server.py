@@ -22,7 +22,7 @@ from vgpu_kube import logs
 Q = TypeVar("Q", bound=Message)
 A = TypeVar("A", bound=Message)
 
-Handlers: TypeAlias = dict[str, grpc.RpcMethodHandler[Any, Any]]
+Handlers: TypeAlias = "dict[str, grpc.RpcMethodHandler[Any, Any]]"  # generic for type checkers only
 
 SOCKET_PATH_BYTES = 107
 """What sockaddr_un holds beside the final NUL (unix(7))."""
@@ -106,8 +106,8 @@ def _registrar(driver: str, socket: Path) -> tuple[grpc.GenericRpcHandler, ...]:
     return (grpc.method_handlers_generic_handler("pluginregistration.Registration", handlers),)
 
 
-def _unary(method: Callable[[Q], Awaitable[A]], request: type[Q]) -> grpc.RpcMethodHandler[Q, A]:
-    async def answer(asked: Q, context: grpc.aio.ServicerContext[Q, A]) -> A:
+def _unary(method: Callable[[Q], Awaitable[A]], request: type[Q]) -> "grpc.RpcMethodHandler[Q, A]":
+    async def answer(asked: Q, context: "grpc.aio.ServicerContext[Q, A]") -> A:
         try:
             return await method(asked)
         except CallError as error:
