@@ -8,6 +8,7 @@ import prometheus_client as prometheus
 import pytest
 from aiohttp import test_utils
 
+from vgpu_kube import resources
 from vgpu_webhooks.extender import app
 
 if TYPE_CHECKING:
@@ -145,29 +146,68 @@ async def test_a_silent_api_server_makes_it_unready(stage: "Stage") -> None:
     assert "silent" in reason
 
 
-async def test_preemption_is_vetoed_where_victims_would_not_help(stage: "Stage") -> None:
-    offered = stage.add_nodes(2)
-    stage.add_pool()
+async def test_victims_that_make_room_are_kept(stage: "Stage") -> None:
+    process, uids = await _two_full_gpus(stage)
+
+    assert await _victims(process, stage, [uids[0], uids[1]]) == {uids[0], uids[1]}
+
+
+async def test_victims_spread_over_gpus_are_replaced_by_those_of_one(stage: "Stage") -> None:
+    process, uids = await _two_full_gpus(stage)
+
+    assert await _victims(process, stage, [uids[0], uids[2]]) == {uids[2], uids[3]}, "the least important two"
+
+
+async def test_nobody_is_a_victim_of_a_pod_that_is_no_more_important(stage: "Stage") -> None:
+    process, uids = await _two_full_gpus(stage)
+
+    assert await _victims(process, stage, [uids[0]], priority=0) is None
+
+
+async def test_nobody_more_has_to_go_while_earlier_victims_are_going(stage: "Stage") -> None:
+    process, uids = await _two_full_gpus(stage)
+    for name in ("p2", "p3"):
+        await stage.cluster.delete(resources.PODS, name, "team")
+    await stage.clock.advance(0.1)
+
+    assert await _victims(process, stage, [uids[0], uids[1]], nominated="gpu-0") is None
+
+
+async def _two_full_gpus(stage: "Stage") -> tuple["Process", list[str]]:
+    """Two 40 GiB slices on each of two GPUs; those on the first are more important."""
+    stage.add_nodes(1, gpus=2)
+    stage.add_pool(placement={"strategy": "BinPack"})
     stage.add_claim()
     stage.add_claim("large", memory="80Gi")
     process = await stage.start()
-    victims = [stage.add_pod(name) for name in ("a", "b")]
+    victims = [stage.add_pod(f"p{index}", priority=(2, 2, 1, 1)[index]) for index in range(4)]
     for victim in victims:
         await process.place(victim, ["gpu-0"])
-    entries = {
-        "gpu-0": {"Pods": [{"UID": victim["metadata"]["uid"]} for victim in victims], "NumPDBViolations": 0},
-        "gpu-1": {"Pods": [], "NumPDBViolations": 0},
-        "gpu-9": {"Pods": [], "NumPDBViolations": 0},
-    }
-    one = {"gpu-0": {"Pods": entries["gpu-0"]["Pods"][:1], "NumPDBViolations": 0}}  # type: ignore[index]  # a list
-    pod = stage.add_pod("big", claim="large")
+    uids = [victim["metadata"]["uid"] for victim in victims]
+    ledger = {uid: entry["deviceUUIDs"] for uid, (_, entry) in stage.ledger().items()}
+    assert ledger[uids[0]] == ledger[uids[1]] != ledger[uids[2]] == ledger[uids[3]]
+    return process, uids
 
-    _, both = await _post(process, "/preempt", orjson.dumps({"Pod": pod, "NodeNameToMetaVictims": entries}))
-    _, half = await _post(process, "/preempt", orjson.dumps({"Pod": pod, "NodeNameToMetaVictims": one}))
 
-    assert offered == ["gpu-0", "gpu-1"]
-    assert set(orjson.loads(both)["NodeNameToMetaVictims"]) == {"gpu-0", "gpu-1"}
-    assert orjson.loads(half)["NodeNameToMetaVictims"] == {}
+async def _victims(
+    process: "Process",
+    stage: "Stage",
+    offered: list[str],
+    *,
+    priority: int = 10,
+    nominated: str = "",
+) -> set[str] | None:
+    pod = stage.add_pod("big", claim="large", priority=priority)
+    pod["status"]["nominatedNodeName"] = nominated
+    entry = {"Pods": [{"UID": uid} for uid in offered], "NumPDBViolations": 1}
+    body = {"Pod": pod, "NodeNameToMetaVictims": {"gpu-0": entry, "gpu-9": entry}}
+    _, text = await _post(process, "/preempt", orjson.dumps(body))
+    nodes = orjson.loads(text)["NodeNameToMetaVictims"]
+    if nodes == {}:
+        return None
+    assert set(nodes) == {"gpu-0"}
+    assert nodes["gpu-0"]["NumPDBViolations"] == 1
+    return {victim["UID"] for victim in nodes["gpu-0"]["Pods"]}
 
 
 async def test_a_pod_that_waits_for_its_quota_displaces_nobody_elses(stage: "Stage") -> None:

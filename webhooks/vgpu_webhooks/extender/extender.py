@@ -197,12 +197,12 @@ class Extender:
     async def answer_preempt(self, args: wire.PreemptionArgs) -> bytes:
         """ExtenderPreemptionResult: the victims that may go."""
         if not self.lead.active:
-            return wire.preemptable(args, ())
+            return wire.preemptable(args, {})
         try:
-            return wire.preemptable(args, await self.preempter.useful(args))
+            return wire.preemptable(args, await self.preempter.victims(args))
         except (view.Unanswerable, errors.KubeError) as error:
             logs.event(logger, logging.INFO, "no preemption", pod=args.pod, reason=error)
-            return wire.preemptable(args, ())
+            return wire.preemptable(args, {})
 
     def unready(self) -> str | None:
         """Why this process should not be relied on; None where it may be, standby or not."""

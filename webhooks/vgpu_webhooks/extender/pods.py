@@ -19,6 +19,7 @@ class Pod:
     uid: str
     claim: str | None
     node: str | None = None
+    nominated: str | None = None
     finished: bool = False
     deleting: bool = False
     gated: bool = False
@@ -43,6 +44,7 @@ def decode(raw: Object) -> Pod:
         uid=_name(metadata, "uid"),
         claim=_text(_object(metadata, "labels"), names.CLAIM_LABEL),
         node=_text(spec, "nodeName"),
+        nominated=_text(status, "nominatedNodeName"),
         finished=_text(status, "phase") in FINISHED_PHASES,
         deleting=metadata.get("deletionTimestamp") is not None,
         gated=bool(spec.get("schedulingGates")),

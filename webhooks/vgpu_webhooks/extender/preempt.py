@@ -1,12 +1,12 @@
-"""Preempt: which of kube-scheduler's victims would really make room for the pod.
+"""Preempt: whose end would really make room for the pod.
 
-The stock scheduler counts node totals, so it may choose victims for a pod that waits for its quota, or whose
-slice would fit no single GPU even afterwards; they would die for nothing, again and again. It needs this
-verb only as a veto: here nobody is ever added to the victims, and what the victims free is believed once
-they are gone. Without the verb everything works, only less kindly.
+The stock scheduler counts node totals. Its victims may be spread over GPUs so that the slice fits none of
+them even afterwards, and it finds victims for a pod that waits for its quota: they would die for nothing.
+So this verb keeps its victims where they help, names others on the same node where those do, and vetoes
+the node otherwise. Nothing is promised: the room is given once the victims are gone.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from vgpu import inventory, quota, reservations, values
@@ -19,61 +19,114 @@ class Preempter:
 
     def __init__(self, *, seen: view.View) -> None:
         self._view = seen
+        self._book = seen.book
 
-    async def useful(self, args: wire.PreemptionArgs) -> list[str]:
-        """The nodes on which the pod has a place once the victims are gone; raises view.Unanswerable."""
+    async def victims(self, args: wire.PreemptionArgs) -> dict[str, frozenset[str]]:
+        """The victims' UIDs for each node where the pod has a place after them; raises view.Unanswerable."""
         request = await self._view.request_of(args.pod)
-        return list(_useful(self._view.book, request, args.victims))
+        pool = self._book.pools.get(request.pool_name)
+        found: dict[str, frozenset[str]] = {}
+        if pool is None or self._room_is_coming(pool, request, args.pod.nominated):
+            return found
+        for name, offered in args.victims.items():
+            node = self._book.nodes.get(name)
+            if node is None:
+                continue
+            for victims in (offered, self._others(pool, node, request, offered, args.pod.priority)):
+                if self._helps(pool, node, request, victims):
+                    found[name] = victims
+                    break
+        return found
+
+    def _room_is_coming(self, pool: values.Pool, request: values.Request, nominated: str | None) -> bool:
+        """Whether earlier victims on the nominated node make the room, which may not be there yet."""
+        node = None if nominated is None else self._book.nodes.get(nominated)
+        if node is None:
+            return False
+        holders = (pod.uid for slice_ in node.slices.values() for pod in slice_.pods)
+        leaving = frozenset(uid for uid in holders if not self._stays(uid))
+        return self._helps(pool, node, request, leaving)
+
+    def _stays(self, uid: str) -> bool:
+        pod = self._view.pod(uid)
+        return pod is not None and not (pod.deleting or pod.finished)
+
+    def _helps(
+        self, pool: values.Pool, node: values.Node, request: values.Request, victims: frozenset[str]
+    ) -> bool:
+        """Whether the request has a place and the quota for it once the victims are gone."""
+        after = _without(node, victims)
+        room = inventory.room(pool, after, self._promises(node))
+        if len(choice.fitting(room, request)) < request.device_count:
+            return False
+        used = _used_after(self._book, pool, node, after)
+        extra = request.requests.times(request.device_count)
+        verdict = quota.check(pool, used, namespace=request.claim.namespace, extra=extra)
+        return isinstance(verdict, quota.Admitted)
+
+    def _others(
+        self,
+        pool: values.Pool,
+        node: values.Node,
+        request: values.Request,
+        offered: frozenset[str],
+        priority: int,
+    ) -> frozenset[str]:
+        """Victims that share the fewest and least important GPUs; those that hold no slice stay victims."""
+        costs = sorted(
+            cost
+            for device in inventory.room(pool, node, self._promises(node)).devices
+            if (cost := self._cost(node, device, request, priority)) is not None
+        )
+        holders = {pod.uid for slice_ in node.slices.values() for pod in slice_.pods}
+        chosen = (uid for _, _, uids in costs[: request.device_count] for uid in uids)
+        return frozenset(chosen) | (offered - holders)
+
+    def _cost(
+        self, node: values.Node, device: inventory.DeviceRoom, request: values.Request, priority: int
+    ) -> tuple[int, int, list[str]] | None:
+        """The highest priority and the number of the victims that free enough of a device, and their UIDs."""
+        free, highest, uids = device.free, -(2**31), list[str]()
+        for importance, slice_ in sorted(self._lower(node, device.uuid, priority), key=_importance):
+            if free.covers(request.requests):
+                break
+            free = free + inventory.charged(slice_, node.enforced.get(slice_.id))
+            highest = max(highest, importance)
+            uids += [pod.uid for pod in slice_.pods]
+        return (highest, len(uids), uids) if free.covers(request.requests) else None
+
+    def _lower(self, node: values.Node, uuid: str, priority: int) -> Iterable[tuple[int, values.Slice]]:
+        """The slices on a device whose pods are all less important, with the highest priority among those."""
+        for slice_ in node.slices.values():
+            known = [self._view.pod(pod.uid) for pod in slice_.pods]
+            importance = max((pod.priority if pod else priority for pod in known), default=priority)
+            if uuid in slice_.device_uuids and importance < priority:
+                yield importance, slice_
+
+    def _promises(self, node: values.Node) -> list[inventory.Promise]:
+        return [each for each in self._book.promises.values() if each.node == node.name]
 
 
-def _useful(
-    book: reservations.Book, request: values.Request, victims: Mapping[str, frozenset[str]]
-) -> Iterator[str]:
-    pool = book.pools.get(request.pool_name)
-    for name, uids in victims.items():
-        node = book.nodes.get(name)
-        if pool is not None and node is not None and _would_fit(book, pool, node, request, uids):
-            yield name
-
-
-def _would_fit(
-    book: reservations.Book,
-    pool: values.Pool,
-    node: values.Node,
-    request: values.Request,
-    victims: frozenset[str],
-) -> bool:
+def _without(node: values.Node, victims: frozenset[str]) -> values.Node:
     left = {
         id_: slice_
         for id_, slice_ in node.slices.items()
         if not victims.issuperset(pod.uid for pod in slice_.pods)
     }
-    after = replace(node, slices=left)
-    promises = [each for each in book.promises.values() if each.node == node.name]
-    room = inventory.room(pool, after, promises)
-    return len(choice.fitting(room, request)) >= request.device_count and _within_quota(
-        book, pool, node, after, request
-    )
+    return replace(node, slices=left)
 
 
-def _within_quota(
-    book: reservations.Book,
-    pool: values.Pool,
-    before: values.Node,
-    after: values.Node,
-    request: values.Request,
-) -> bool:
+def _used_after(
+    book: reservations.Book, pool: values.Pool, before: values.Node, after: values.Node
+) -> Mapping[str, values.Amounts]:
     used = dict(book.used(pool.name))
-    freed = _held(before, pool.name)
-    for namespace, amount in _held(after, pool.name).items():
-        freed[namespace] = freed[namespace] - amount
-    for namespace, amount in freed.items():
-        used[namespace] = used.get(namespace, values.NOTHING) - amount
-    extra = request.requests.times(request.device_count)
-    verdict = quota.check(pool, used, namespace=request.claim.namespace, extra=extra)
-    return isinstance(verdict, quota.Admitted)
+    left = reservations.usage(after)
+    for (pool_name, namespace), amount in reservations.usage(before).items():
+        if pool_name == pool.name:
+            freed = amount - left.get((pool_name, namespace), values.NOTHING)
+            used[namespace] = used.get(namespace, values.NOTHING) - freed
+    return used
 
 
-def _held(node: values.Node, pool_name: str) -> dict[str, values.Amounts]:
-    usage = reservations.usage(node).items()
-    return {namespace: amount for (pool, namespace), amount in usage if pool == pool_name}
+def _importance(entry: tuple[int, values.Slice]) -> tuple[int, str]:
+    return entry[0], entry[1].id

@@ -113,9 +113,16 @@ def binding_error(message: str) -> bytes:
     return orjson.dumps({"Error": _plain(message)})
 
 
-def preemptable(args: PreemptionArgs, nodes: Iterable[str]) -> bytes:
-    """ExtenderPreemptionResult: the victims on these nodes may go, those on the others stay."""
-    return orjson.dumps({"NodeNameToMetaVictims": {node: args.raw_victims[node] for node in nodes}})
+def preemptable(args: PreemptionArgs, victims: Mapping[str, Iterable[str]]) -> bytes:
+    """ExtenderPreemptionResult: these may go, each node's alone; on the other nodes nobody."""
+    return orjson.dumps(
+        {
+            "NodeNameToMetaVictims": {
+                node: {**args.raw_victims[node], "Pods": [{"UID": uid} for uid in sorted(uids)]}
+                for node, uids in victims.items()
+            }
+        }
+    )
 
 
 def _plain(text: str) -> str:
