@@ -155,7 +155,9 @@ class PodWorker:
 
     async def _terminate(self) -> None:
         grace = self.pod["metadata"].get("deletionGracePeriodSeconds", 0)
-        await asyncio.gather(*(each.stop(grace_seconds=grace) for each in self.processes.values()))
+        if grace:
+            await asyncio.gather(*(each.stop(grace_seconds=grace) for each in self.processes.values()))
+        await self.kill()
         for volume in self._inline_volumes():
             with contextlib.suppress(grpc.aio.AioRpcError):
                 await self._plugin.unpublish(self.pod, volume, self._target(volume))
