@@ -8,6 +8,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,26 +121,50 @@ static int reap_if_dead(struct vgpu_usage *page, int fd, uint32_t slot) {
   return dead;
 }
 
-static int reap_all(struct vgpu_usage *page, int fd, uint32_t mine) {
+static uint64_t own_pid_namespace(void) {
+  char link[64];
+  ssize_t length = readlink("/proc/self/ns/pid", link, sizeof link - 1);
+  if (length <= 0) return 0;
+  link[length] = 0;
+  char *at = strchr(link, '[');
+  return at ? strtoull(at + 1, NULL, 10) : 0;
+}
+
+/* Who is to be asked whether a slot's owner lives. */
+enum witness {
+  LOCKS,    /* the kernel's lock: certain, but it searches all locks of the file each time */
+  PROCESSES /* whether there is such a process: quick, and misses one whose PID was reused */
+};
+
+/* In other PID namespaces only the lock can tell. */
+static int seems_alive(const struct vgpu_slot *slot, uint64_t namespace) {
+  if (slot->pid_namespace != namespace || slot->pid <= 0) return 0;
+  return !kill(slot->pid, 0) || errno != ESRCH;
+}
+
+static int reap_all(struct vgpu_usage *page, int fd, uint32_t mine, enum witness witness) {
   int reaped = 0;
   uint32_t count = slots_in_use(page);
-  for (uint32_t slot = 0; slot < count; slot++)
-    if (slot != mine && __atomic_load_n(&page->slots[slot].state, __ATOMIC_ACQUIRE) != VGPU_SLOT_FREE)
-      reaped += reap_if_dead(page, fd, slot);
+  uint64_t namespace = witness == PROCESSES ? own_pid_namespace() : 0;
+  for (uint32_t slot = 0; slot < count; slot++) {
+    if (slot == mine || __atomic_load_n(&page->slots[slot].state, __ATOMIC_ACQUIRE) == VGPU_SLOT_FREE) continue;
+    if (witness == PROCESSES && seems_alive(&page->slots[slot], namespace)) continue;
+    reaped += reap_if_dead(page, fd, slot);
+  }
   if (mine != VGPU_SLOTS_MAX && page->slots[VGPU_SLOTS_MAX].state != VGPU_SLOT_FREE)
     reaped += reap_if_dead(page, fd, VGPU_SLOTS_MAX);
   return reaped;
 }
 
-static int reap_exclusively(struct vgpu_usage *page, int fd, uint32_t mine) {
+static int reap_exclusively(struct vgpu_usage *page, int fd, uint32_t mine, enum witness witness) {
   if (fd < 0 || __atomic_exchange_n(&reaping, 1, __ATOMIC_ACQUIRE)) return 0;
-  int reaped = reap_all(page, fd, mine);
+  int reaped = reap_all(page, fd, mine, witness);
   __atomic_store_n(&reaping, 0, __ATOMIC_RELEASE);
   return reaped;
 }
 
 VGPU_API int vgpu_usage_reap(struct vgpu_usage *page, int fd) {
-  return reap_exclusively(page, fd, UINT32_MAX);
+  return reap_exclusively(page, fd, UINT32_MAX, LOCKS);
 }
 
 int account_reap_if_due(const struct account *account, uint32_t device, uint64_t now_ns) {
@@ -147,7 +172,7 @@ int account_reap_if_due(const struct account *account, uint32_t device, uint64_t
   uint64_t seen = __atomic_load_n(last, __ATOMIC_RELAXED), repaired = 0;
   if (now_ns - seen < REAP_PERIOD_NS && now_ns >= seen) return 0;
   if (!__atomic_compare_exchange_n(last, &seen, now_ns, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) return 0;
-  int reaped = reap_exclusively(account->page, account->fd, account->slot);
+  int reaped = reap_exclusively(account->page, account->fd, account->slot, PROCESSES);
   if (__atomic_load_n(&account->page->devices[device].suspect, __ATOMIC_ACQUIRE))
     vgpu_usage_reconcile(account->page, device, &repaired);
   return reaped + (repaired != 0);
@@ -245,15 +270,6 @@ static uint64_t own_start_time(void) {
   return at ? strtoull(at + 1, NULL, 10) : 0;
 }
 
-static uint64_t own_pid_namespace(void) {
-  char link[64];
-  ssize_t length = readlink("/proc/self/ns/pid", link, sizeof link - 1);
-  if (length <= 0) return 0;
-  link[length] = 0;
-  char *at = strchr(link, '[');
-  return at ? strtoull(at + 1, NULL, 10) : 0;
-}
-
 static void own_name(uint8_t *name, size_t space) {
   int fd = open("/proc/self/comm", O_RDONLY | O_CLOEXEC);
   ssize_t length = fd < 0 ? 0 : read(fd, name, space - 1);
@@ -318,7 +334,8 @@ static int share_last(struct account *account) {
 
 int account_claim(struct account *account) {
   if (account->fd < 0) return -EBADF;
-  reap_exclusively(account->page, account->fd, UINT32_MAX);
+  account->slot = UINT32_MAX; /* none yet: whoever is dead may go */
+  account_reap_if_due(account, 0, vgpu_clock_ns());
   if (!claim_free(account)) return 0;
   return share_last(account);
 }

@@ -27,6 +27,11 @@ CUresult cuCtxSynchronize(void) {
   return waited(real()->cuCtxSynchronize());
 }
 
+CUresult cuCtxSynchronize_v2(CUcontext context) {
+  launch_close_all();
+  return waited(real()->cuCtxSynchronize_v2(context));
+}
+
 CUresult cuStreamSynchronize(CUstream stream) {
   launch_close_all();
   return waited(real()->cuStreamSynchronize(stream));

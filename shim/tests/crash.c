@@ -191,7 +191,42 @@ static void survive(void) {
   unlink(path);
 }
 
+/* ---- more processes than slots ------------------------------------------------------ */
+
+enum { CROWD = VGPU_SLOTS_MAX + 100 };
+
+static void wait_in_the_crowd(void) {
+  struct account account = join();
+  CHECK_EQUAL(account_charge(&account, DEVICE, VGPU_MEMORY_LINEAR, 1, LIMIT), 0);
+  __atomic_fetch_add(&board->operations, 1, __ATOMIC_RELAXED);
+  for (;;) pause();
+}
+
+static void crowd(void) {
+  static pid_t children[CROWD];
+  uint64_t repaired;
+  set_up();
+  for (int i = 0; i < CROWD; i++)
+    if (!(children[i] = fork())) wait_in_the_crowd();
+  while (__atomic_load_n(&board->operations, __ATOMIC_RELAXED) < CROWD) usleep(1000);
+  struct vgpu_usage *page;
+  int fd;
+  CHECK_EQUAL(vgpu_usage_open(path, &page, &fd), 0);
+  CHECK_EQUAL(vgpu_usage_used(page, DEVICE), CROWD);
+  CHECK_EQUAL(page->overflow, CROWD - VGPU_SLOTS_MAX);
+  for (int i = 0; i < CROWD; i++) kill(children[i], SIGKILL);
+  for (int i = 0; i < CROWD; i++) waitpid(children[i], NULL, 0);
+  uint64_t started = vgpu_clock_ns();
+  CHECK_EQUAL(vgpu_usage_reap(page, fd), VGPU_SLOTS_MAX + 1);
+  CHECK_EQUAL(vgpu_usage_reconcile(page, DEVICE, &repaired), 0);
+  CHECK(vgpu_clock_ns() - started < 1000000000);
+  CHECK_EQUAL(vgpu_usage_used(page, DEVICE), 0);
+  in_fresh_process(examine);
+  unlink(path);
+}
+
 static const struct test tests[] = {
+    {"more than 4096 processes share the table, and all that they held comes back", crowd},
     {"after any kill a fresh process finds the accounts exact within a second, and nobody waits", survive},
 };
 
