@@ -39,9 +39,7 @@ def environment(slice_directory: Path | None = None, **more: str) -> dict[str, s
 
 def run(command: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Runs to the end, within a minute."""
-    return subprocess.run(
-        command, env=env, capture_output=True, text=True, timeout=60, check=False, **options
-    )
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
 
 
 def compile_c(directory: Path, name: str, text: str, *flags: str) -> Path:
@@ -220,9 +218,17 @@ def little_thread_storage(_: Path) -> None:
 
 
 CHECKS: list[Callable[[Path], None]] = [
-    quiet_programs, untouched_process, static_program, no_driver, drop_in, another_interposer, exported_symbols,
-    drivers_names, old_systems, little_thread_storage,
-]  # fmt: skip
+    quiet_programs,
+    untouched_process,
+    static_program,
+    no_driver,
+    drop_in,
+    another_interposer,
+    exported_symbols,
+    drivers_names,
+    old_systems,
+    little_thread_storage,
+]
 
 
 def main() -> int:
