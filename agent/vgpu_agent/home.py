@@ -65,7 +65,7 @@ class Home:
 
     def slice_directory(self, slice_id: str) -> Path:
         """A slice's directory, which need not exist. ValueError for what cannot be a name."""
-        return self.root / "slices" / _checked(slice_id)
+        return self.root / "slices" / checked(slice_id)
 
     def slices(self) -> list[str]:
         """The slices that have a directory."""
@@ -116,7 +116,7 @@ class Home:
         self._volumes.pop(volume_id, None)
 
     def _record(self, volume_id: str) -> Path:
-        return self.root / "volumes" / f"{_checked(volume_id)}.json"
+        return self.root / "volumes" / f"{checked(volume_id)}.json"
 
     def _recorded(self) -> Iterator[Volume]:
         for file in (self.root / "volumes").glob("*.json"):
@@ -137,7 +137,8 @@ class Home:
         return installed
 
 
-def _checked(name: str) -> str:
+def checked(name: str) -> str:
+    """The name of a slice or volume, fit to be a file's. ValueError for any other."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"expected a name of letters, digits, '.', '_' and '-', found {name[:140]!r}")
     return name

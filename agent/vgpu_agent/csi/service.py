@@ -16,7 +16,7 @@ import grpc
 
 from vgpu import values
 from vgpu_agent.csi import csi_pb2
-from vgpu_agent.home import Home, Volume
+from vgpu_agent.home import Home, Volume, checked
 from vgpu_kube import logs
 
 POD_UID = "csi.storage.k8s.io/pod.uid"
@@ -140,7 +140,7 @@ class Service:
         self, request: csi_pb2.NodeUnpublishVolumeRequest
     ) -> csi_pb2.NodeUnpublishVolumeResponse:
         """Takes the target away, whatever is or is not known of the volume."""
-        _required(request.volume_id, "volume_id")
+        _named(request.volume_id)
         target = Path(_required(request.target_path, "target_path"))
         async with self._turns[request.volume_id]:
             volume = self._home.volume(request.volume_id)
@@ -203,7 +203,7 @@ class Service:
 
 def _publishable(request: csi_pb2.NodePublishVolumeRequest) -> str:
     """The UID of the pod that a sound request is for; CallError otherwise."""
-    _required(request.volume_id, "volume_id")
+    _named(request.volume_id)
     _required(request.target_path, "target_path")
     if not request.HasField("volume_capability"):
         raise _invalid("expected a volume_capability, found none")
@@ -212,6 +212,13 @@ def _publishable(request: csi_pb2.NodePublishVolumeRequest) -> str:
     return _required(
         request.volume_context.get(POD_UID, ""), f"{POD_UID}; set podInfoOnMount in the CSIDriver"
     )
+
+
+def _named(volume_id: str) -> None:
+    try:
+        checked(_required(volume_id, "volume_id"))
+    except ValueError as error:
+        raise _invalid(f"volume_id: {error}") from None
 
 
 def _required(found: str, name: str) -> str:

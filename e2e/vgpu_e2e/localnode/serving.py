@@ -76,7 +76,8 @@ async def start(
 ) -> Serving:
     """Run a server for a claim; return once it answers. A Shared claim's slice has the claim's UID."""
     [port] = process.free_ports(1)
-    [name] = await team.run(claim, prefix=pod or claim, containers=[container(port, *arguments)], **spec)
+    containers = [container(port, *arguments)]
+    [name] = await team.run(claim, prefix=pod or claim, containers=containers, **spec)  # type: ignore[arg-type]  # keywords are passed through
     url = f"http://127.0.0.1:{port}"
     await process.until(
         probes.answers(f"{url}/healthz"), timeout_seconds=30, awaited=f"an answer of server {name}"
