@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from vgpu import lending
 from vgpu_agent.limits import Held, Limits
-from vgpu_agent.pages import SlicePages
+from vgpu_agent.pages import AccountsError, SlicePages
 from vgpu_shim import usage
 
 WINDOW_NS = 200_000_000
@@ -53,11 +53,9 @@ class Lender:
         """One period: measure, decide, write."""
         now = usage.clock_ns()
         period_ns, self._read_at = now - self._read_at, now
-        places = self._places()
         readings = self._readings
-        self._readings = {
-            (each.slice_id, each.index): _read(each) for on_device in places.values() for each in on_device
-        }
+        self._readings = {}
+        places = self._places()
         for device, on_device in places.items():
             self._share(device, on_device, readings, period_ns, now)
         for device in self._shares.keys() - places.keys():
@@ -77,10 +75,20 @@ class Lender:
     def _places(self) -> dict[str, list[_Place]]:
         places: defaultdict[str, list[_Place]] = defaultdict(list)
         for slice_id, held, pages in self._limits.held():
-            if not held.tampering:
-                for index, uuid in enumerate(held.slice.device_uuids):
-                    places[uuid].append(_Place(slice_id, held, pages, index))
+            if held.tampering or not self._measure(slice_id, held, pages):
+                continue
+            for index, uuid in enumerate(held.slice.device_uuids):
+                places[uuid].append(_Place(slice_id, held, pages, index))
         return places
+
+    def _measure(self, slice_id: str, held: Held, pages: SlicePages) -> bool:
+        """Reads a slice's counters on all its devices; False where its accounts are not to be trusted."""
+        try:
+            for index in range(len(held.slice.device_uuids)):
+                self._readings[slice_id, index] = _read(pages, index)
+        except AccountsError:  # ``limits`` says so at its next look
+            return False
+        return True
 
     def _share(
         self,
@@ -112,8 +120,8 @@ class Lender:
         )
 
 
-def _read(place: _Place) -> _Reading:
-    counters = place.pages.read(place.index).counters
+def _read(pages: SlicePages, index: int) -> _Reading:
+    counters = pages.read(index).counters
     return _Reading(counters.gpu_ns, counters.throttled_ns, counters.queued_ns)
 
 
@@ -122,6 +130,8 @@ def _permilles(places: list[_Place], tenants: list[lending.Tenant], now: int) ->
     written = [each.pages.lines[each.index].busy_permille or WHOLE_PERMILLE for each in places]
     if sum(1 for each in tenants if each.used_ns) < 2 or len({each.index for each in places}) > 1:
         measured = [WHOLE_PERMILLE] * len(places)
+    elif not all(each.pages.sound for each in places):
+        measured = written
     else:
         pages = [each.pages.usage for each in places]
         shares = usage.busy_shares(pages, places[0].index, since_ns=max(0, now - WINDOW_NS), until_ns=now)

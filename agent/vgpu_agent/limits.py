@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from vgpu import enforcement, values
 from vgpu_agent import facts
 from vgpu_agent.home import Home
-from vgpu_agent.pages import AccountsError, PageError, SlicePages
+from vgpu_agent.pages import AccountsError, SlicePages
 from vgpu_agent.pressure import Look, Pressure
 from vgpu_kube import logs
 from vgpu_kube.objects import Object
+from vgpu_shim.library import PageError
 
 SETTLE_SECONDS = 0.01
 """An allocation that read the old limit just before it was lowered is counted within this time."""
@@ -211,9 +212,12 @@ class Limits:
         different = self._confirm(held, now)
         if held.tampering:
             return different
-        if reap:
-            held.pages.reap()
-        return self._weigh(held, held.pages, now) or different
+        try:
+            if reap:
+                held.pages.reap()
+            return self._weigh(held, held.pages, now) or different
+        except (AccountsError, PageError):  # since a moment; the next look says so
+            return different
 
     def _weigh(self, held: Held, pages: SlicePages, now: float) -> bool:
         """Whether the pressure on a slice is another than before."""

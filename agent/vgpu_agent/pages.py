@@ -2,26 +2,44 @@
 
 The limits page has two concerns, each with one caller: what the ledger says (``enforce``) and what is lent on
 top for the moment (``lend``). The accounts are written by the tenant: they may be forged, replaced or cut
-short, and all of that must only cost their own slice.
+short, and all of that must only cost their own slice. So totals are read from the file and not from memory,
+where a page that was cut off would be the agent's end.
 """
 
+import functools
 import os
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vgpu import enforcement
-from vgpu_shim.library import PageError
+from vgpu_shim import library
 from vgpu_shim.limits import DeviceLimits, LimitsPage
-from vgpu_shim.usage import Counters, UsagePage
+from vgpu_shim.usage import UsagePage
 
-__all__ = ["Accounts", "AccountsError", "PageError", "SlicePages"]
+WORD, COUNTERS = 8, 8
+_HEAD = struct.Struct(f"<Q184x{COUNTERS}Q")
+"""The first words of struct vgpu_usage_device: `used`, and its counters 192 bytes further on."""
 
-WHOLE_PERMILLE = 1000
+CUT_SHORT = "its accounts are missing or cut short; a process of the pod did that"
 
 
 class AccountsError(Exception):
     """The accounts are not what the shim makes of them; the message says what was found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Numbers that only grow, in the order of the page. Times in nanoseconds, memory in bytes."""
+
+    launches: int
+    gpu_ns: int
+    throttled_ns: int
+    queued_ns: int
+    refused: int
+    refused_bytes: int
+    waited_ns: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +48,30 @@ class Accounts:
 
     used_bytes: int
     counters: Counters
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where the accounts of a device lie in the file, as the shim's header has it."""
+
+    devices: int
+    device_bytes: int
+    bytes_mask: int
+
+    def offset(self, index: int) -> int:
+        return self.devices + index * self.device_bytes
+
+
+@functools.cache
+def _layout() -> _Layout:
+    opened = library.load()
+    devices, device = "struct vgpu_usage", "struct vgpu_usage_device"
+    assert opened.ffi.offsetof(device, "total") == _HEAD.size - COUNTERS * WORD
+    return _Layout(
+        devices=int(opened.ffi.offsetof(devices, "devices")),
+        device_bytes=int(opened.ffi.sizeof(device)),
+        bytes_mask=int(opened.lib.VGPU_BYTES_MASK),
+    )
 
 
 class SlicePages:
@@ -47,6 +89,8 @@ class SlicePages:
             self._limits = LimitsPage.create(file, [_line(each) for each in wanted], slice_id=slice_id)
         self._lines = self._limits.read_all()
         self._usage = UsagePage.create(self._accounts_file, device_count=len(wanted))
+        self._layout = _layout()
+        self._file = os.open(self._accounts_file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         self._identity = self._found_identity()
         self._expected_bytes = self._accounts_file.stat().st_size
 
@@ -74,6 +118,12 @@ class SlicePages:
         line = replace(self._lines[index], lent_percent=lent_percent, busy_permille=busy_permille)
         return self._write(index, line)
 
+    @property
+    def sound(self) -> bool:
+        """Whether the accounts are there whole at this moment, and the ones that were opened."""
+        found = self._found_identity()
+        return found == self._identity and os.fstat(self._file).st_size >= self._expected_bytes
+
     def check(self) -> None:
         """Raises AccountsError where the accounts were replaced or cut; call it before reading them.
 
@@ -81,15 +131,19 @@ class SlicePages:
         """
         found = self._found_identity()
         if found is None or self._accounts_file.stat().st_size < self._expected_bytes:
-            raise AccountsError("its accounts are missing or cut short; a process of the pod did that")
+            raise AccountsError(CUT_SHORT)
         if found != self._identity:
             self._reopen()
             self._identity = found
             raise AccountsError("its accounts were replaced; a process of the pod did that")
 
     def read(self, index: int) -> Accounts:
-        """What was used of one device so far."""
-        return Accounts(used_bytes=self._usage.used(index), counters=_counters(self._usage, index))
+        """What was used of one device so far. Raises AccountsError where the accounts are cut short."""
+        head = os.pread(self._file, _HEAD.size, self._layout.offset(index))
+        if len(head) < _HEAD.size:
+            raise AccountsError(CUT_SHORT)
+        used, *counters = _HEAD.unpack(head)
+        return Accounts(used_bytes=used & self._layout.bytes_mask, counters=Counters(*counters[:-1]))
 
     def reap(self) -> int:
         """Takes back what dead processes held and what crashes left counted twice; how many had died."""
@@ -102,6 +156,7 @@ class SlicePages:
         """Lets go of both pages."""
         self._limits.close()
         self._usage.close()
+        os.close(self._file)
 
     def _write(self, index: int, line: DeviceLimits) -> bool:
         if line == self._lines[index]:
@@ -120,24 +175,12 @@ class SlicePages:
     def _reopen(self) -> None:
         try:
             fresh = UsagePage(self._accounts_file)
-        except PageError as error:
+            file = os.open(self._accounts_file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except (library.PageError, OSError) as error:
             raise AccountsError(f"its accounts were replaced by something else: {error}") from None
         self._usage.close()
-        self._usage = fresh
-
-
-def _counters(usage: UsagePage, index: int) -> Counters:
-    """The device's totals alone: reading every process too would cost the inner loop its budget."""
-    total = usage._page.devices[index].total
-    return Counters(
-        launches=int(total.launches),
-        gpu_ns=int(total.gpu_ns),
-        throttled_ns=int(total.throttled_ns),
-        queued_ns=int(total.queued_ns),
-        refused=int(total.refused),
-        refused_bytes=int(total.refused_bytes),
-        waited_ns=int(total.waited_ns),
-    )
+        os.close(self._file)
+        self._usage, self._file = fresh, file
 
 
 def _line(limits: enforcement.DeviceLimits) -> DeviceLimits:

@@ -21,6 +21,7 @@ class LocalNode:
     ) -> None:
         self.name = name
         self.workers: dict[str, pods.PodWorker] = {}
+        self.seen: dict[str, Object] = {}  # every pod that was ever bound here, as it was last
         self._api = api
         self._machine = gpus
         self._plugin = plugin
@@ -47,6 +48,7 @@ class LocalNode:
         bound = {"fieldSelector": f"spec.nodeName={self.name}"}
         async for kind, pod in self._api.watch("/api/v1/pods", parameters=bound):
             uid = pod["metadata"]["uid"]
+            self.seen[uid] = pod
             if STAND_IN in pod["metadata"].get("labels", {}) or kind == "DELETED":
                 continue
             if uid not in self.workers and not finished(pod):
