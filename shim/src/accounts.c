@@ -55,7 +55,8 @@ static void add_signed(int64_t *word, int64_t change, int shared) {
   if (shared)
     __atomic_fetch_add(word, change, __ATOMIC_RELEASE);
   else
-    __atomic_store_n(word, __atomic_load_n(word, __ATOMIC_RELAXED) + change, __ATOMIC_RELEASE);
+    __atomic_store_n(word, (int64_t)((uint64_t)__atomic_load_n(word, __ATOMIC_RELAXED) + (uint64_t)change),
+                     __ATOMIC_RELEASE); /* unsigned: a tenant may have scribbled there */
 }
 
 static void add_intent(uint64_t *word, uint64_t change, int shared) {

@@ -69,6 +69,7 @@ passthrough_table:
         addq    $8, %rsp
         jmp     *%r11
 
+#ifndef VGPU_WITHOUT_DLSYM              /* a sanitizer's runtime needs the name for itself */
         .globl  dlsym
         .type   dlsym, @function
         .balign 16
@@ -107,5 +108,6 @@ dlsym:
         popq    %rdi
         jmp     *%rax
         .size   dlsym, .-dlsym
+#endif
 
         .section .note.GNU-stack, "", @progbits

@@ -23,10 +23,12 @@ VGPU_API uint64_t vgpu_clock_ns(void) {
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* Word by word and atomically, so that a torn copy is only ever torn between fields. */
+/* Word by word and atomically. Acquire and release keep the words between the two looks
+ * at seq on both sides: what was read is older than the second look, what is written
+ * is newer than the odd seq. (Fences would do, but the thread sanitizer has none.) */
 static void copy_fields(uint32_t *to, const uint32_t *from) {
   for (size_t word = 1; word < LINE_WORDS; word++) /* word 0 is seq */
-    __atomic_store_n(&to[word], __atomic_load_n(&from[word], __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+    __atomic_store_n(&to[word], __atomic_load_n(&from[word], __ATOMIC_ACQUIRE), __ATOMIC_RELEASE);
 }
 
 VGPU_API int vgpu_limits_write(struct vgpu_limits *page, uint32_t index,
@@ -35,7 +37,6 @@ VGPU_API int vgpu_limits_write(struct vgpu_limits *page, uint32_t index,
   struct vgpu_limits_device *to = &page->devices[index];
   uint32_t odd = __atomic_load_n(&to->seq, __ATOMIC_RELAXED) | 1; /* also after a writer that died */
   __atomic_store_n(&to->seq, odd, __ATOMIC_RELAXED);
-  __atomic_thread_fence(__ATOMIC_SEQ_CST); /* odd is seen before any new field */
   copy_fields((uint32_t *)to, (const uint32_t *)line);
   __atomic_store_n(&to->seq, odd + 1, __ATOMIC_RELEASE);
   __atomic_fetch_add(&page->generation, 1, __ATOMIC_RELEASE);
@@ -50,7 +51,6 @@ VGPU_API int vgpu_limits_read(const struct vgpu_limits *page, uint32_t index,
   for (int attempt = 0; attempt < READ_ATTEMPTS; attempt++) {
     uint32_t seq = __atomic_load_n(&from->seq, __ATOMIC_ACQUIRE);
     copy_fields((uint32_t *)line, (const uint32_t *)from);
-    __atomic_thread_fence(__ATOMIC_ACQUIRE); /* the fields were read before seq is read again */
     line->seq = __atomic_load_n(&from->seq, __ATOMIC_RELAXED);
     if (line->seq == seq && !(seq & 1)) return 0;
   }

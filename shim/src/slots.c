@@ -34,11 +34,12 @@ static uint32_t slots_in_use(const struct vgpu_usage *page) {
 
 /* ---- reaping ------------------------------------------------------------ */
 
+/* Unsigned, so that a scribbled page overflows in a defined way. */
 static int64_t lane_sum(const struct vgpu_lane *lane) {
-  int64_t sum = 0;
+  uint64_t sum = 0;
   for (int kind = 0; kind < VGPU_MEMORY_KINDS; kind++)
-    sum += __atomic_load_n(&lane->memory[kind], __ATOMIC_RELAXED);
-  return sum;
+    sum += (uint64_t)__atomic_load_n(&lane->memory[kind], __ATOMIC_ACQUIRE);
+  return (int64_t)sum;
 }
 
 static void lane_clear(struct vgpu_lane *lane) {
@@ -181,17 +182,16 @@ int account_reap_if_due(const struct account *account, uint32_t device, uint64_t
 /* ---- reconciling -------------------------------------------------------- */
 
 struct survey {
-  int64_t held;    /* bytes that slots hold or are about to */
+  uint64_t held;   /* bytes that slots hold or are about to */
   int at_rest;     /* nobody was in the middle of anything */
 };
 
 /* 0, or -EAGAIN when the lane moved while it was read. */
 static int survey_lane(const struct vgpu_lane *lane, struct survey *survey) {
   uint64_t before = __atomic_load_n(&lane->intent, __ATOMIC_ACQUIRE);
-  int64_t sum = lane_sum(lane);
-  __atomic_thread_fence(__ATOMIC_ACQUIRE); /* the kinds were read before intent is read again */
+  int64_t sum = lane_sum(lane); /* by acquire: read before intent is looked at again */
   if (__atomic_load_n(&lane->intent, __ATOMIC_RELAXED) != before) return -EAGAIN;
-  survey->held += sum + (int64_t)counted_bytes(before);
+  survey->held += (uint64_t)sum + counted_bytes(before);
   survey->at_rest &= !counted_bytes(before);
   return 0;
 }
@@ -221,7 +221,8 @@ VGPU_API int vgpu_usage_reconcile(struct vgpu_usage *page, uint32_t device, uint
     struct survey survey = {.at_rest = 1};
     uint64_t word = __atomic_load_n(&slice->used, __ATOMIC_ACQUIRE);
     if (survey_device(page, device, &survey)) continue;
-    int64_t surplus = (int64_t)counted_bytes(word) - (survey.held > 0 ? survey.held : 0);
+    int64_t held = (int64_t)survey.held;
+    int64_t surplus = (int64_t)counted_bytes(word) - (held > 0 ? held : 0);
     uint64_t change = COUNTED_ONE_OP - (uint64_t)(surplus > 0 ? surplus : 0);
     if (!__atomic_compare_exchange_n(&slice->used, &word, word + change, 0, __ATOMIC_ACQ_REL,
                                      __ATOMIC_RELAXED))
@@ -243,17 +244,17 @@ VGPU_API uint64_t vgpu_usage_used(const struct vgpu_usage *page, uint32_t device
 
 VGPU_API int64_t vgpu_usage_memory(const struct vgpu_usage *page, uint32_t slot, uint32_t device,
                                    int64_t *by_kind) {
-  int64_t sum = 0;
+  uint64_t sum = 0;
   if (slot > VGPU_SLOTS_MAX || device >= VGPU_DEVICES_MAX) return 0;
   const struct vgpu_slot_device *account = &page->accounts[slot * VGPU_DEVICES_MAX + device];
   for (int kind = 0; kind < VGPU_MEMORY_KINDS; kind++) {
-    int64_t bytes = 0;
+    uint64_t bytes = 0;
     for (int lane = 0; lane < VGPU_LANES; lane++)
-      bytes += __atomic_load_n(&account->lanes[lane].memory[kind], __ATOMIC_RELAXED);
-    if (by_kind) by_kind[kind] = bytes;
+      bytes += (uint64_t)__atomic_load_n(&account->lanes[lane].memory[kind], __ATOMIC_RELAXED);
+    if (by_kind) by_kind[kind] = (int64_t)bytes;
     sum += bytes;
   }
-  return sum;
+  return (int64_t)sum;
 }
 
 /* ---- claiming ----------------------------------------------------------- */
