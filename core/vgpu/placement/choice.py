@@ -40,14 +40,14 @@ def fitting(room: inventory.NodeRoom, request: values.Request) -> tuple[inventor
     )
 
 
-def look(room: inventory.NodeRoom, request: values.Request, chooser: policy.Policy) -> policy.Choice | str:
-    """What the policy would take on one node, or what the node lacks; host memory is not looked at."""
+def lack(room: inventory.NodeRoom, request: values.Request) -> str | None:
+    """What a node lacks for the request, None if it fits; host memory is not looked at."""
     fits = fitting(room, request)
     if len(fits) < request.device_count:
         return explain.shortage(room, fits, request)
     if room.cpu_milli is not None and room.cpu_milli < request.pod_cpu_milli:
         return explain.LITTLE_CPU
-    return chooser.choose(room, fits, request)
+    return None
 
 
 def place(
@@ -57,12 +57,11 @@ def place(
     best: tuple[float, str, tuple[str, ...]] | None = None
     reasons: dict[str, str] = {}
     for room in rooms:
-        found = look(room, request, chooser)
-        if not isinstance(found, str) and not has_memory(room, request):
-            found = explain.LITTLE_MEMORY
-        if isinstance(found, str):
-            reasons[room.node] = found
+        lacking = lack(room, request) or memory_lack(room, request)
+        if lacking is not None:
+            reasons[room.node] = lacking
             continue
+        found = chooser.choose(room, fitting(room, request), request)
         candidate = (found.score, room.node, found.device_uuids)
         best = candidate if best is None else min(best, candidate)
     if best is None:
@@ -70,6 +69,8 @@ def place(
     return Placement(node=best[1], device_uuids=best[2])
 
 
-def has_memory(room: inventory.NodeRoom, request: values.Request) -> bool:
-    """Whether the node, as far as is known, has host memory for the pod."""
-    return room.memory_bytes is None or room.memory_bytes >= request.pod_memory_bytes
+def memory_lack(room: inventory.NodeRoom, request: values.Request) -> str | None:
+    """The reason if the node is known to have too little host memory for the pod."""
+    if room.memory_bytes is None or room.memory_bytes >= request.pod_memory_bytes:
+        return None
+    return explain.LITTLE_MEMORY

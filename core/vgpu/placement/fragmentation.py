@@ -7,10 +7,11 @@ and counts what is left over. Both are in parts per million of one GPU. Which no
 import bisect
 import random
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from vgpu import inventory, values
-from vgpu.placement import mix, policy
+from vgpu.placement import kernel, mix, policy
 
 UNKNOWN_CPU = 1 << 40
 REMEMBERED = 500_000
@@ -97,12 +98,20 @@ def _classes(typical: mix.Mix, breadth: float) -> tuple[_Class, ...]:
     )
 
 
-class _Remembering:
-    """A measure that keeps its answers: states repeat, within a decision and from one to the next."""
+class _Measure:
+    """A measure that keeps its answers: states repeat, within a decision and from one to the next.
 
-    def __init__(self, typical: mix.Mix, *, breadth: float = 0.0) -> None:
+    ``library`` measures in C; None measures here, to the same end. ``breadth`` gives requests of several GPUs
+    more weight: popularity times GPUs to this power.
+    """
+
+    def __init__(self, typical: mix.Mix, *, library: Path | None = None, breadth: float = 0.0) -> None:
         self._classes = _classes(typical, breadth)
         self._known: dict[State, float] = {}
+        self._worths: dict[Kind, list[int]] = {}
+        self._rows: dict[tuple[Kind, ...], Any] = {}
+        plain = [(each.memory, each.compute, each.cpu, each.gpus) for each in self._classes]
+        self._kernel = None if library is None else kernel.Kernel(library, plain)
 
     def of(self, node: State) -> float:
         """The measure of one node, parts per million of a GPU."""
@@ -116,18 +125,104 @@ class _Remembering:
     def _measure(self, cpu: int, cards: list[Card]) -> float:
         raise NotImplementedError
 
+    def _plain(self, cards: list[Card]) -> tuple[list[tuple[int, int, int, int]], Any]:
+        """The cards for C, and the worths of their kinds in the order of the kinds."""
+        kinds = tuple(sorted({card.kind for card in cards}))
+        rows = self._rows.get(kinds)
+        if rows is None and self._kernel is not None:
+            rows = self._rows[kinds] = self._kernel.rows([self._worths_of(kind) for kind in kinds])
+        at = {kind: row for row, kind in enumerate(kinds)}
+        return [(worth, memory, compute, at[kind]) for worth, memory, compute, kind in cards], rows
 
-class Stranded(_Remembering):
-    """What each usual shape cannot use, weighted by popularity: FGD's fragmentation.
+    def _worths_of(self, kind: Kind) -> list[int]:
+        """What each class takes of a card of this kind, -1 where it does not accept it."""
+        found = self._worths.get(kind)
+        if found is None:
+            whole = values.Amounts(memory_bytes=kind.memory, compute_percent=kind.compute)
+            found = self._worths[kind] = [
+                policy.worth(values.Amounts(memory_bytes=each.memory, compute_percent=each.compute), whole)
+                if not each.models or kind.model in each.models
+                else -1
+                for each in self._classes
+            ]
+        return found
+
+
+class Stranded(_Measure):
+    """What each usual shape cannot use, weighted by popularity: FGD's fragmentation where ``breadth`` is 0.
 
     For a shape that does not fit the node, or asks for no GPU, all that is free; otherwise the free room of
-    the cards that are too tight for it. Source: Weng, Yang et al., USENIX ATC'23, section 4. ``breadth``
-    gives requests of several GPUs more weight: popularity times GPUs to this power; 0 is the published form.
+    the cards that are too tight for it. Source: Weng, Yang et al., USENIX ATC'23, section 4.
     """
 
+    def __init__(self, typical: mix.Mix, *, library: Path | None = None, breadth: float = 0.0) -> None:
+        super().__init__(typical, library=library, breadth=breadth)
+        weights = [each.weight for each in self._classes]
+        self._weights = None if self._kernel is None else self._kernel.numbers("double", weights)
+
     def _measure(self, cpu: int, cards: list[Card]) -> float:
+        if self._kernel is not None:
+            return self._kernel.stranded(self._weights, cpu, *self._plain(cards))
         free = sum(card.worth for card in cards)
-        return sum(each.weight * (free - _usable(each, cpu, cards)) for each in self._classes)
+        lost = 0.0
+        for each in self._classes:  # one after the other as in C: sum() adds more exactly from Python 3.12 on
+            lost += each.weight * (free - _usable(each, cpu, cards))
+        return lost
+
+
+class Unpacked(_Measure):
+    """What stays free when the usual requests arrive in random order and each takes the tightest cards.
+
+    The mean over ``sequences`` fixed futures of ``length`` requests, drawn once from the mix with ``seed``
+    and the same for all nodes; a request that does not fit is skipped, one without GPU takes its CPU.
+    """
+
+    def __init__(
+        self,
+        typical: mix.Mix,
+        *,
+        library: Path | None = None,
+        sequences: int = 32,
+        length: int = 100,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(typical, library=library)
+        draw = random.Random(seed)  # noqa: S311  fixed futures, not secrets
+        weights = [each.weight for each in self._classes]
+        names = range(len(weights))
+        self._futures = [draw.choices(names, weights, k=length) if weights else [] for _ in range(sequences)]
+        flat = [at for future in self._futures for at in future]
+        self._in_c = None if self._kernel is None else self._kernel.numbers("int32_t", flat)
+
+    def _measure(self, cpu: int, cards: list[Card]) -> float:
+        left = None
+        if self._kernel is not None:
+            left = self._kernel.unpacked(self._in_c, len(self._futures), cpu, *self._plain(cards))
+        if left is None:
+            left = sum(self._left(future, cpu, cards) for future in self._futures)
+        return left / len(self._futures)
+
+    def _left(self, future: list[int], cpu: int, cards: list[Card]) -> int:
+        """Plays one future: what is free at its end."""
+        free = list(cards)
+        full: set[int] = set()
+        for at in future:
+            each = self._classes[at]
+            fits = [] if at in full else _fitting(each, free)[: each.gpus]
+            if at in full or each.cpu > cpu or len(fits) < each.gpus:
+                full.add(at)
+                continue
+            cpu -= each.cpu
+            for position in reversed(fits):
+                self._take(at, free, position)
+        return sum(card.worth for card in free)
+
+    def _take(self, at: int, free: list[Card], position: int) -> None:
+        found, each = free.pop(position), self._classes[at]
+        rest = found.worth - self._worths_of(found.kind)[at]
+        if rest > 0:
+            left = Card(rest, found.memory - each.memory, found.compute - each.compute, found.kind)
+            bisect.insort(free, left)
 
 
 def _usable(each: _Class, cpu: int, cards: list[Card]) -> int:
@@ -144,66 +239,3 @@ def _fitting(each: _Class, cards: Sequence[Card]) -> list[int]:
         for at, (_, free_memory, free_compute, kind) in enumerate(cards)
         if free_memory >= memory and free_compute >= compute and (not models or kind.model in models)
     ]
-
-
-class Unpacked(_Remembering):
-    """What stays free when the usual requests arrive in random order and each takes the tightest cards.
-
-    The mean over ``sequences`` fixed futures of ``length`` requests, drawn once from the mix with ``seed``
-    and the same for all nodes; a request that does not fit is skipped, one without GPU takes its CPU.
-    """
-
-    def __init__(self, typical: mix.Mix, *, sequences: int = 16, length: int = 100, seed: int = 0) -> None:
-        super().__init__(typical)
-        draw = random.Random(seed)  # noqa: S311  fixed futures, not secrets
-        weights = [each.weight for each in self._classes]
-        names = range(len(weights))
-        self._futures = [draw.choices(names, weights, k=length) if weights else [] for _ in range(sequences)]
-        self._worth: dict[tuple[int, Kind], int] = {}
-        self._trimmed: dict[frozenset[int], list[list[int]]] = {}
-
-    def _measure(self, cpu: int, cards: list[Card]) -> float:
-        alive = frozenset(at for at, each in enumerate(self._classes) if self._fits(each, cpu, cards))
-        futures = self._trimmed.get(alive)
-        if futures is None:
-            futures = [[at for at in future if at in alive] for future in self._futures]
-            self._trimmed[alive] = futures
-        return sum(self._left(future, cpu, cards) for future in futures) / len(futures)
-
-    def _fits(self, each: _Class, cpu: int, cards: list[Card]) -> bool:
-        return each.cpu <= cpu and len(_fitting(each, cards)) >= each.gpus
-
-    def _left(self, future: list[int], cpu: int, cards: list[Card]) -> int:
-        """Plays one future: what is free at its end."""
-        free: list[Card] = list(cards)
-        full: set[int] = set()
-        for at in future:
-            if at in full:
-                continue
-            each = self._classes[at]
-            fits = _fitting(each, free)[: each.gpus]
-            if each.cpu > cpu or len(fits) < each.gpus:
-                full.add(at)
-                continue
-            cpu -= each.cpu
-            for position in reversed(fits):
-                self._take(at, free, position)
-            if not free:
-                break
-        return sum(card[0] for card in free)
-
-    def _take(self, at: int, free: list[Card], position: int) -> None:
-        worth, memory, compute, kind = free.pop(position)
-        each = self._classes[at]
-        rest = worth - self._worth_of(at, kind)
-        if rest > 0:
-            bisect.insort(free, Card(rest, memory - each.memory, compute - each.compute, kind))
-
-    def _worth_of(self, at: int, kind: Kind) -> int:
-        found = self._worth.get((at, kind))
-        if found is None:
-            each = self._classes[at]
-            asked = values.Amounts(memory_bytes=each.memory, compute_percent=each.compute)
-            whole = values.Amounts(memory_bytes=kind.memory, compute_percent=kind.compute)
-            found = self._worth[at, kind] = policy.worth(asked, whole)
-        return found

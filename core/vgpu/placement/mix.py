@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from vgpu import values
 
-COVERED = 0.95
+COVERED = 0.99
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ in ``policies``, one file each.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from vgpu import inventory, values
 
@@ -32,6 +32,17 @@ class Policy(Protocol):
 
         Equal rooms and equal amounts asked get equal choices, whatever the names.
         """
+        ...
+
+
+@runtime_checkable
+class Bounded(Policy, Protocol):
+    """A policy that can say cheaply what a node's score is not below, so that few nodes are chosen on."""
+
+    def bound(
+        self, room: inventory.NodeRoom, fitting: tuple[inventory.DeviceRoom, ...], request: values.Request
+    ) -> float:
+        """At most the score that ``choose`` would give, as exact numbers."""
         ...
 
 

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, field
 
 from vgpu import inventory, values
-from vgpu.placement import fragmentation, mix, policy
+from vgpu.placement import fragmentation, kernel, mix, policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +19,7 @@ class Fgd:
     _measure: fragmentation.Stranded = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_measure", fragmentation.Stranded(self.typical))
+        object.__setattr__(self, "_measure", fragmentation.Stranded(self.typical, library=kernel.built()))
 
     def choose(
         self, room: inventory.NodeRoom, fitting: tuple[inventory.DeviceRoom, ...], request: values.Request
