@@ -125,7 +125,8 @@ struct vgpu_usage_device {
   uint64_t used;             /* counted word; the limit is held against it */
   uint64_t used_pad[7];
   uint64_t schedule;         /* CLOCK_MONOTONIC ns at which the slice's debt is paid */
-  uint64_t schedule_pad[7];
+  uint64_t schedule_percent; /* the share it was reckoned at */
+  uint64_t schedule_pad[6];
   uint64_t peak;             /* bytes */
   uint64_t spilled;          /* bytes in host memory */
   uint64_t suspect;          /* not 0: a crash may have left bytes counted twice */
@@ -199,8 +200,9 @@ int vgpu_usage_reconcile(struct vgpu_usage *page, uint32_t device, uint64_t *rep
 /* A slot's bytes by kind; returns their sum. */
 int64_t vgpu_usage_memory(const struct vgpu_usage *page, uint32_t slot, uint32_t device, int64_t *by_kind);
 uint64_t vgpu_usage_used(const struct vgpu_usage *page, uint32_t device);
-/* Measured busy time within [from, until) of CLOCK_MONOTONIC, shared out where
- * other slices' rings overlap: what part of it was really each slice's. */
+/* Measured busy time within [from, until) of CLOCK_MONOTONIC, and what part of it was
+ * the slice's own if the GPU divides overlapping time evenly. It does not quite: where
+ * NVML tells what each process used, that over covered_ns is the better busy_permille. */
 int vgpu_busy_shares(struct vgpu_usage *const *pages, uint32_t count, uint32_t device, uint64_t from,
                      uint64_t until, uint64_t *covered_ns, uint64_t *owned_ns);
 

@@ -33,6 +33,7 @@ enum {
   GUESS_NS = 1000000,     /* charged for a kernel never seen, until it is measured */
   WINDOW_NS = 20000000,   /* work in flight beyond which launches queue here */
   SAMPLE_NS = 1000000,    /* one measure stands for so much at most */
+  SECOND_NS = 1000000000,
   POLL_NS = 500000,
   PATIENCE_NS = 200000000 /* then in-flight work may be waiting for this launch */
 };
@@ -179,25 +180,31 @@ static void count_held(uint32_t device, uint64_t throttled, uint64_t queued) {
 
 static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
-/* When to look again: at the end of the debt, or sooner if work in flight may turn
- * out shorter than it was charged for. 0: go. */
-static uint64_t debt_deadline(uint32_t device, uint64_t now) {
-  const struct guest_limits *limits = guest_limits_of(device);
-  if (limits->flags & VGPU_DEVICE_FROZEN) return now + 1000000000;
-  if (limits->compute_percent >= 100) return 0;
-  uint64_t paid = limiter_deadline(&guest.account.page->devices[device].schedule, now);
-  return paid && meter_in_flight(device) ? earlier(paid, now + 10 * POLL_NS) : paid;
+/* Sleeps until `turn`; a change of the share moves it, and none needs no turn. */
+static void wait_for_turn(uint32_t device, uint64_t turn, uint32_t percent) {
+  uint64_t started = guest_clock.now(), now = started;
+  if (limiter_waits(turn, now)) launch_close_all(); /* the pause must not be measured as work */
+  while (limiter_waits(turn, now)) {
+    uint32_t seen = __atomic_load_n(&guest.page->generation, __ATOMIC_ACQUIRE);
+    uint32_t in_force = guest_limits_of(device)->compute_percent;
+    turn = limiter_turn(turn, percent, in_force, now);
+    limiter_reckon(&guest.account.page->devices[device], in_force, now);
+    percent = in_force;
+    if (percent >= 100 || !limiter_waits(turn, now)) break;
+    guest_clock.wait_until(guest.page, seen, turn);
+    meter_collect();
+    now = guest_clock.now();
+  }
+  if (now > started) count_held(device, now - started, 0);
 }
 
-static void wait_out_debt(uint32_t device) {
+static void wait_while_frozen(uint32_t device) {
   uint64_t started = guest_clock.now(), now = started;
   for (;;) {
     uint32_t seen = __atomic_load_n(&guest.page->generation, __ATOMIC_ACQUIRE);
-    meter_collect();
-    uint64_t deadline = debt_deadline(device, now);
-    if (!deadline) break;
-    launch_close_all(); /* the pause must not be measured as work */
-    guest_clock.wait_until(guest.page, seen, deadline);
+    if (!(guest_limits_of(device)->flags & VGPU_DEVICE_FROZEN)) break;
+    launch_close_all();
+    guest_clock.wait_until(guest.page, seen, now + SECOND_NS);
     now = guest_clock.now();
   }
   if (now > started) count_held(device, now - started, 0);
@@ -248,12 +255,18 @@ struct launch {
   int single;           /* measured by itself */
 };
 
-static void pay(struct grant *grant, uint64_t expected, uint64_t now) {
-  const struct guest_limits *limits = guest_limits_of(grant->device);
-  uint64_t price = expected < SHORT_NS ? PREPAID_NS : expected;
+/* Books the GPU time before it is used, and waits for its turn. */
+static void pay(struct grant *grant, uint64_t expected, uint32_t device) {
+  const struct guest_limits *limits = guest_limits_of(device);
+  struct vgpu_usage_device *slice = &guest.account.page->devices[device];
+  uint64_t price = expected < SHORT_NS ? PREPAID_NS : expected, now = guest_clock.now();
+  uint32_t percent = limits->compute_percent;
+  if (grant->device != device) grant->prepaid_ns = 0;
   if (grant->prepaid_ns >= (int64_t)expected) return;
-  limiter_charge(&guest.account.page->devices[grant->device].schedule, limits, (int64_t)price, now);
+  limiter_reckon(slice, percent, now);
+  uint64_t turn = limiter_book(slice, limits, (int64_t)price, now);
   grant->prepaid_ns += (int64_t)price;
+  wait_for_turn(device, turn, percent);
 }
 
 /* Which way the next launches of this stream are measured. */
@@ -265,7 +278,6 @@ static int measured_singly(const struct launch *launch, const struct profile *pr
 static void renew(struct grant *grant, CUstream stream, struct context current, int limited) {
   grant->generation = __atomic_load_n(&guest.page->generation, __ATOMIC_RELAXED);
   grant->epoch = meter_epoch();
-  if (grant->device != current.device || grant->limited != limited) grant->prepaid_ns = 0;
   grant->stream = stream;
   grant->device = current.device;
   grant->limited = limited;
@@ -294,14 +306,16 @@ static void prepare(struct launch *launch, CUstream stream, struct context curre
   const struct guest_limits *limits = guest_limits_of(current.device);
   int limited = limits->compute_percent < 100;
   struct profile *profile = meter_profile(stream, current.index);
+  meter_collect();
+  if (limits->flags & VGPU_DEVICE_FROZEN) wait_while_frozen(current.device);
   if (limited) {
     launch->estimate = estimate_of(launch->key);
     launch->expected_ns = expect(launch->estimate, current.device);
     wait_for_window(current.device);
+    pay(launch->grant, launch->expected_ns, current.device);
   } else {
     launch->expected_ns = profile->samples ? profile->mean_ns : 0;
   }
-  wait_out_debt(current.device);
   launch->single = measured_singly(launch, profile, limited);
   uint64_t now = guest_clock.now();
   if (!joins(launch->grant, launch, stream)) {
@@ -310,9 +324,7 @@ static void prepare(struct launch *launch, CUstream stream, struct context curre
     start_measure(launch, stream, current, now);
   }
   launch->grant->each_ns = limited ? 0 : launch->expected_ns;
-  if (!limited) return;
-  pay(launch->grant, launch->expected_ns, now);
-  launch->grant->prepaid_ns -= (int64_t)launch->expected_ns;
+  if (limited) launch->grant->prepaid_ns -= (int64_t)launch->expected_ns;
 }
 
 /* CUDA_SUCCESS, or what the application gets instead of its launch. */

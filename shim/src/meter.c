@@ -284,8 +284,8 @@ static void book(struct measure *measure) {
   meter_count(measure->device, 0, busy);
   add_in_flight(measure->device, -(int64_t)measure->expected_ns);
   if (limits->compute_percent < 100)
-    limiter_charge(&guest.account.page->devices[measure->device].schedule, limits,
-                   (int64_t)busy - (int64_t)measure->expected_ns, now);
+    limiter_book(&guest.account.page->devices[measure->device], limits,
+                 (int64_t)busy - (int64_t)measure->expected_ns, now);
   return_all(measure);
 }
 

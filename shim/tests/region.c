@@ -327,16 +327,17 @@ static void pointer_table(void) {
 /* Whatever is charged and refunded in whatever steps, the debt is the sum. */
 static void debts_add_up(void) {
   for (int round = 0; round < 1000; round++) {
-    uint64_t now = 1000000000000ull, schedule = now;
+    uint64_t now = 1000000000000ull;
+    struct vgpu_usage_device account = {.schedule = now};
     struct guest_limits limits = {.compute_percent = 1 + (uint32_t)(dice() % 100), .burst_ms = 25};
     int64_t sum = 0;
     for (int i = 0; i < 50; i++) {
       int64_t gpu_ns = (int64_t)(dice() % 10000000) - 2000000;
       if (sum + gpu_ns < 0) continue;
       sum += gpu_ns;
-      limiter_charge(&schedule, &limits, gpu_ns, now);
+      limiter_book(&account, &limits, gpu_ns, now);
     }
-    int64_t debt = (int64_t)(schedule - now), expected = sum * 100 / limits.compute_percent;
+    int64_t debt = (int64_t)(account.schedule - now), expected = sum * 100 / limits.compute_percent;
     CHECK(debt - expected <= 50 && expected - debt <= 50); /* a nanosecond of rounding a step */
   }
 }

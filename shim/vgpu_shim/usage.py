@@ -171,6 +171,8 @@ def busy_shares(pages: list[UsagePage], device: int, *, since_ns: int, until_ns:
 
     Times are CLOCK_MONOTONIC; the rings remember the last 0.8 s. A GPU that slices time
     stretches everybody's kernels, so each slice measures also what the others took.
+    owned_ns supposes that overlapping time is divided evenly; where NVML tells what
+    each process used, that use over covered_ns is the better busy_permille.
     """
     opened = library.load()
     raw = opened.ffi.new("struct vgpu_usage *[]", [page._page for page in pages])
