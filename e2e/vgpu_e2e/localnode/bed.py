@@ -9,17 +9,22 @@ import sys
 from pathlib import Path
 
 from vgpu.api import names
-from vgpu_e2e import controlplane, gpunodes, kubeconfig, manifests, platform, probes, process
+from vgpu_e2e import controlplane, gpunodes, kubeconfig, manifests, objects, platform, probes, process
 from vgpu_e2e.localnode import csi, machine, node
 from vgpu_e2e.platform import CHART_FILES, NAMESPACE, REPOSITORY
+from vgpu_e2e.rest import Object
 
 NODE = "local-0"
 ROOMS = ("core", "shim", "agent")
+STAND_IN_IMAGE = "docker.io/local/pause:1"
 TOKEN_SECONDS = 86_400
 
 
 class LocalBed(platform.Bed):
     """A Bed whose one node is this machine."""
+
+    node_name = NODE
+    mounting: tuple[str, ...] = ("--links",)
 
     def __init__(
         self,
@@ -36,6 +41,26 @@ class LocalBed(platform.Bed):
         self._driver_options = driver_options
         self._publish_wait_seconds = publish_wait_seconds
 
+    @property
+    def server_image(self) -> Object:
+        """What a container that runs a program needs beside its command; here programs are this machine's."""
+        return {"image": objects.IMAGE}
+
+    @property
+    def python(self) -> str:
+        """The interpreter as containers call it."""
+        return sys.executable
+
+    @property
+    def server_host(self) -> str:
+        """The address that servers listen on."""
+        return "127.0.0.1"
+
+    def output(self, pod: Object, container: str) -> str:
+        """Return what a container has printed, all its starts together."""
+        log = self.kubelet_root / "logs" / f"{pod['metadata']['uid']}.{container}.log"
+        return log.read_text() if log.exists() else ""
+
     async def _populate(self) -> None:
         chart = manifests.load(CHART_FILES)
         self._webhooks = [each for each in chart if manifests.is_webhook(each)]
@@ -50,16 +75,18 @@ class LocalBed(platform.Bed):
 
     async def _start_node(self) -> None:
         labels = {gpunodes.GPU_PRODUCT_LABEL: self._model.name}
-        await self.api.create(gpunodes.NODES, node.node_object(NODE, labels=labels))
+        await self.api.create(gpunodes.NODES, node.node_object(self.node_name, labels=labels))
         socket = self.kubelet_root / "plugins" / names.CSI_DRIVER / "csi.sock"
         plugin = await self._closing.enter_async_context(csi.Plugin(socket))
         self.node = await self._closing.enter_async_context(
-            node.LocalNode(self.api, NODE, gpus=self.machine, plugin=plugin, directory=self.kubelet_root)
+            node.LocalNode(
+                self.api, self.node_name, gpus=self.machine, plugin=plugin, directory=self.kubelet_root
+            )
         )
-        self.nodes = [NODE]
+        self.nodes = [self.node_name]
 
     async def _start_agent(self) -> None:
-        identity = await agent_identity(self.plane, NODE)
+        identity = await agent_identity(self.plane, self.node_name)
 
         def made(ports: list[int]) -> process.Process:
             command = [
@@ -68,7 +95,7 @@ class LocalBed(platform.Bed):
                 "vgpu_agent",
                 *controlplane.flags(self._options(identity, ports)),
             ]
-            command += ["--links"]
+            command += self.mounting
             return self.plane.child("vgpu-agent", command, environment=self._agent_environment())
 
         started, ports = await process.start_on_free_ports(
@@ -82,7 +109,7 @@ class LocalBed(platform.Bed):
 
     def _options(self, identity: Path, ports: list[int]) -> dict[str, object]:
         return {
-            "node": NODE,
+            "node": self.node_name,
             "kubeconfig": identity,
             "log-level": self._log_level,
             "root": self.agent_root,
@@ -140,6 +167,7 @@ def _stand_in(name: str, node_name: str) -> dict[str, object]:
         "spec": {
             "nodeName": node_name,
             "serviceAccountName": "vgpu-agent",
-            "containers": [{"name": "agent", "image": "example.invalid/vgpu:1"}],
+            "containers": [{"name": "agent", "image": STAND_IN_IMAGE, "imagePullPolicy": "Never"}],
+            "tolerations": [{"operator": "Exists"}],
         },
     }

@@ -110,27 +110,30 @@ class Server:
 
 
 @click.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=int, required=True)
 @click.option("--batch-ms", type=float, default=4.0, show_default=True, help="GPU time of a batch.")
 @click.option("--item-ms", type=float, default=1.0, show_default=True, help="GPU time of each request in it.")
 @click.option("--most", type=int, default=16, show_default=True, help="Requests in a batch at most.")
 @click.option("--weights-mib", type=int, default=0, show_default=True, help="GPU memory taken at the start.")
 @click.option("--busy", is_flag=True, help="Keeps the GPU busy without any request.")
-def main(port: int, batch_ms: float, item_ms: float, most: int, weights_mib: int, busy: bool) -> None:
+def main(
+    host: str, port: int, batch_ms: float, item_ms: float, most: int, weights_mib: int, busy: bool
+) -> None:
     """Serve until SIGTERM."""
     gpu = cuda.GPU()
     if weights_mib:
         gpu.allocate(weights_mib * MIB)
     batcher = Batcher(gpu, batch_ms=batch_ms, item_ms=item_ms, most=most)
-    asyncio.run(_serve(Server(gpu, batcher), batcher, port, busy))
+    asyncio.run(_serve(Server(gpu, batcher), batcher, (host, port), busy))
 
 
-async def _serve(server: Server, batcher: Batcher, port: int, busy: bool) -> None:
+async def _serve(server: Server, batcher: Batcher, address: tuple[str, int], busy: bool) -> None:
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port, backlog=1024).start()
+    await web.TCPSite(runner, *address, backlog=1024).start()
     work = [asyncio.create_task(batcher.run())]
     if busy:
         work.append(asyncio.create_task(_busy(batcher)))

@@ -2,13 +2,12 @@
 
 import asyncio
 import dataclasses
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import aiohttp
 
-from vgpu_e2e import objects, probes, process
+from vgpu_e2e import probes, process
 from vgpu_e2e.localnode.bed import LocalBed
 from vgpu_e2e.rest import Object
 from vgpu_e2e.team import Team
@@ -65,10 +64,15 @@ class Serving:
         return 100 * (self.usage().counters.gpu_ns - before) / 1e9 / (clock() - began)
 
 
-def container(port: int, *arguments: str, name: str = "main") -> Object:
+def container(bed: LocalBed, port: int, *arguments: str, name: str = "main") -> Object:
     """Return a container that runs the server."""
-    command = [sys.executable, "-m", MODULE, "--port", str(port), *arguments]
-    return {"name": name, "image": objects.IMAGE, "command": command}
+    address = ["--host", bed.server_host, "--port", str(port)]
+    return program(bed, ["-m", MODULE, *address, *arguments], name=name)
+
+
+def program(bed: LocalBed, arguments: Sequence[str], *, name: str = "main", **spec: object) -> Object:
+    """Return a container that runs this Python."""
+    return {"name": name, **bed.server_image, "command": [bed.python, *arguments], **spec}
 
 
 async def start(
@@ -76,14 +80,18 @@ async def start(
 ) -> Serving:
     """Run a server for a claim; return once it answers. A Shared claim's slice has the claim's UID."""
     [port] = process.free_ports(1)
-    containers = [container(port, *arguments)]
+    containers = [container(bed, port, *arguments)]
     [name] = await team.run(claim, prefix=pod or claim, containers=containers, **spec)  # type: ignore[arg-type]  # keywords are passed through
-    url = f"http://127.0.0.1:{port}"
-    await process.until(
-        probes.answers(f"{url}/healthz"), timeout_seconds=30, awaited=f"an answer of server {name}"
-    )
-    found = await bed.api.get(f"{team.pods_path}/{name}")
+    found: Object = {}
+
+    async def answers() -> bool:
+        found.update(await bed.api.get(f"{team.pods_path}/{name}"))
+        host = found["status"].get("podIP")
+        return bool(host) and await probes.answers(f"http://{host}:{port}/healthz")()
+
+    await process.until(answers, timeout_seconds=60, awaited=f"an answer of server {name}")
     uid = slice_id or found["metadata"]["uid"]
+    url = f"http://{found['status']['podIP']}:{port}"
     return Serving(name=name, url=url, slice_directory=bed.agent_root / "slices" / uid)
 
 

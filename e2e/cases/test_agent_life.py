@@ -1,7 +1,6 @@
 """Agents come and go, pods do not notice: restarts, kills, several containers, several GPUs, tampering."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 
 import pytest
@@ -79,15 +78,14 @@ async def test_every_container_of_a_pod_is_limited_init_containers_and_sidecars_
     bed: LocalBed, team: Team
 ) -> None:
     await team.claim("many", requests=objects.amounts("1Gi", 25))
-    greedy = {"image": objects.IMAGE, "command": [sys.executable, "-c", GREEDY]}
-    idle = {"image": objects.IMAGE, "command": [sys.executable, "-c", GREEDY + "time.sleep(1000)"]}
+    greedy, idle = ["-c", GREEDY], ["-c", GREEDY + "time.sleep(1000)"]
     [name] = await team.run(
         "many",
         initContainers=[
-            {"name": "first", **greedy},
-            {"name": "beside", **idle, "restartPolicy": "Always"},
+            serving.program(bed, greedy, name="first"),
+            serving.program(bed, idle, name="beside", restartPolicy="Always"),
         ],
-        containers=[{"name": "main", **greedy}],
+        containers=[serving.program(bed, greedy)],
         restartPolicy="Never",
     )
 
@@ -118,16 +116,10 @@ async def test_a_pod_with_two_gpus_has_a_limit_on_each_in_the_ledgers_order(
 
 async def test_a_container_cannot_raise_its_own_limit(bed: LocalBed, team: Team) -> None:
     await team.claim("sly", requests=objects.amounts("1Gi", 25))
+    forged = [{"name": "VGPU_MEMORY_LIMIT", "value": str(64 * GIB)}]
     [name] = await team.run(
         "sly",
-        containers=[
-            {
-                "name": "main",
-                "image": objects.IMAGE,
-                "env": [{"name": "VGPU_MEMORY_LIMIT", "value": str(64 * GIB)}],
-                "command": [sys.executable, "-c", GREEDY],
-            }
-        ],
+        containers=[serving.program(bed, ["-c", GREEDY], env=forged)],
         restartPolicy="Never",
     )
 
@@ -155,12 +147,12 @@ async def test_accounts_that_a_pod_cuts_short_are_told_and_cost_only_its_own_sli
 
 def _output(bed: LocalBed, team: Team, pod: str, container: str) -> str:
     identity = (team.namespace, pod)
-    logs = [
-        bed.kubelet_root / "logs" / f"{uid}.{container}.log"
-        for uid, each in bed.node.seen.items()
+    found = [
+        each
+        for each in bed.node.seen.values()
         if (each["metadata"]["namespace"], each["metadata"]["name"]) == identity
     ]
-    return "".join(log.read_text().strip() for log in logs if log.exists())
+    return "".join(bed.output(each, container).strip() for each in found)
 
 
 async def _limited(server: serving.Serving, size: int) -> bool:
