@@ -27,16 +27,18 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What the policy says of a state: a score and the positions of the devices."""
+    """What the policy says of a state: a bound, the score and the positions of the devices."""
 
+    bound: float
     score: float
     positions: tuple[int, ...]
 
 
 @dataclass(slots=True)
 class _Table:
-    """The scores of all nodes for one size of request; infinite where it does not fit."""
+    """The scores of all nodes for one size of request, or bounds; infinite where it does not fit."""
 
+    bounds: Floats
     scores: Floats
     exact: Flags
     as_of: Integers
@@ -44,6 +46,7 @@ class _Table:
 
     def grow(self, size: int) -> None:
         """Makes room for ``size`` nodes."""
+        self.bounds = _grown(self.bounds, size, np.inf)
         self.scores = _grown(self.scores, size, np.inf)
         self.exact = _grown(self.exact, size, False)
         self.as_of = _grown(self.as_of, size, 0)
@@ -54,6 +57,7 @@ class Board:
 
     def __init__(self, chooser: policy.Policy) -> None:
         self._policy = chooser
+        self._batch = chooser.batch() if isinstance(chooser, policy.Bounded) else None
         self._rooms: list[inventory.NodeRoom | None] = []
         self._states = np.zeros(0, np.int64)
         self._slots: dict[str, int] = {}
@@ -75,6 +79,8 @@ class Board:
         self._rooms[slot] = room
         self._states[slot] = self._state(room)
         self._changed[slot] = next(self._ticks)
+        if self._batch is not None:
+            self._batch.see(slot, room)
         self._memory[slot] = UNKNOWN_MEMORY if room.memory_bytes is None else room.memory_bytes
 
     def forget(self, node: str) -> None:
@@ -92,17 +98,23 @@ class Board:
         slots = self._order() if offered is None else self._find(offered)
         table = self._table(mix.shape(request))
         stale = slots[table.as_of[slots] < self._changed[slots]]
-        for slot in stale.tolist():
-            table.scores[slot], table.exact[slot] = self._estimate(table, slot, request)
-        table.as_of[stale] = self._changed[stale]
+        self._renew(table, stale, request)
         roomy = slots[self._memory[slots] >= request.pod_memory_bytes]
-        best = self._best(table, roomy, request)
+        best = self._best(table, self._shortlisted(table, roomy), request)
         if best is None:
-            return choice.NoFit(reasons=dict(self._reasons(table, slots, offered or ())))
+            return choice.NoFit(reasons=dict(self._reasons(table, slots, request, offered or ())))
         room, answer = self._room(best), table.answers[int(self._states[best])]
         assert isinstance(answer, _Answer)
         uuids = tuple(room.devices[position].uuid for position in answer.positions)
         return choice.Placement(node=room.node, device_uuids=uuids)
+
+    def _shortlisted(self, table: _Table, slots: Integers) -> Integers:
+        """The slots that the policy looks at closely."""
+        if not isinstance(self._policy, policy.Bounded):
+            return slots
+        bounds = table.bounds[slots]
+        different = np.unique(bounds)[: self._policy.shortlist]
+        return slots[bounds <= different[-1]] if len(slots) else slots
 
     def _best(self, table: _Table, slots: Integers, request: values.Request) -> int | None:
         """The slot with the lowest score: bounds are made exact as long as one of them is the lowest."""
@@ -116,15 +128,26 @@ class Board:
                 return int(ties[np.argmin(self._ranked()[ties])])
             self._settle(table, int(open_[0]), request)
 
-    def _estimate(self, table: _Table, slot: int, request: values.Request) -> tuple[float, bool]:
-        """The score of a node or a bound below it, and whether it is exact."""
+    def _renew(self, table: _Table, stale: Integers, request: values.Request) -> None:
+        """Scores or bounds of changed nodes."""
+        bounds = None if self._batch is None else self._batch.bounds(stale, request)
+        if bounds is None:
+            bounds = np.fromiter(
+                (self._estimate(table, slot, request) for slot in stale.tolist()), np.float64
+            )
+        table.bounds[stale] = table.scores[stale] = bounds
+        table.exact[stale] = np.isinf(bounds) | (not isinstance(self._policy, policy.Bounded))
+        table.as_of[stale] = self._changed[stale]
+
+    def _estimate(self, table: _Table, slot: int, request: values.Request) -> float:
+        """The score of a node, or a bound below it where the policy has one."""
         state = int(self._states[slot])
         found = table.answers.get(state)
         if found is None:
             found = table.answers[state] = self._look(slot, request)
         if isinstance(found, _Answer):
-            return found.score, True
-        return (np.inf, True) if isinstance(found, str) else (found, False)
+            return found.bound
+        return np.inf if isinstance(found, str) else found
 
     def _look(self, slot: int, request: values.Request) -> _Answer | float | str:
         room = self._room(slot)
@@ -133,31 +156,39 @@ class Board:
             return lacking
         if isinstance(self._policy, policy.Bounded):
             return self._policy.bound(room, choice.fitting(room, request), request)
-        return self._choose(room, request)
+        return self._choose(room, request, bound=None)
 
     def _settle(self, table: _Table, slot: int, request: values.Request) -> None:
         """Replaces the bound of a node, and of all that are like it, by the score."""
         state = int(self._states[slot])
         found = table.answers.get(state)
         if not isinstance(found, _Answer):
-            found = table.answers[state] = self._choose(self._room(slot), request)
+            found = table.answers[state] = self._choose(
+                self._room(slot), request, bound=float(table.bounds[slot])
+            )
         alike = np.flatnonzero((self._states == state) & (table.as_of == self._changed))
         table.scores[alike] = found.score
         table.exact[alike] = True
 
-    def _choose(self, room: inventory.NodeRoom, request: values.Request) -> _Answer:
+    def _choose(self, room: inventory.NodeRoom, request: values.Request, *, bound: float | None) -> _Answer:
         found = self._policy.choose(room, choice.fitting(room, request), request)
         position = {device.uuid: at for at, device in enumerate(room.devices)}
-        return _Answer(found.score, tuple(position[uuid] for uuid in found.device_uuids))
+        uuids = tuple(position[uuid] for uuid in found.device_uuids)
+        return _Answer(found.score if bound is None else bound, found.score, uuids)
 
     def _room(self, slot: int) -> inventory.NodeRoom:
         room = self._rooms[slot]
         assert room is not None
         return room
 
-    def _reasons(self, table: _Table, slots: Integers, offered: Collection[str]) -> Iterator[tuple[str, str]]:
+    def _reasons(
+        self, table: _Table, slots: Integers, request: values.Request, offered: Collection[str]
+    ) -> Iterator[tuple[str, str]]:
         for slot in slots.tolist():
-            answer = table.answers.get(int(self._states[slot]))
+            state = int(self._states[slot])
+            answer = table.answers.get(state)
+            if answer is None:
+                answer = table.answers[state] = self._look(slot, request)
             yield self._room(slot).node, answer if isinstance(answer, str) else explain.LITTLE_MEMORY
         for name in offered:
             if name not in self._slots:
@@ -180,7 +211,9 @@ class Board:
     def _table(self, size: mix.Shape) -> _Table:
         table = self._tables.get(size)
         if table is None:
-            table = self._tables[size] = _Table(np.zeros(0), np.zeros(0, np.bool_), np.zeros(0, np.int64))
+            table = self._tables[size] = _Table(
+                np.zeros(0), np.zeros(0), np.zeros(0, np.bool_), np.zeros(0, np.int64)
+            )
             if len(self._tables) > REMEMBERED_SIZES:
                 self._tables.popitem(last=False)
         self._tables.move_to_end(size)

@@ -54,19 +54,29 @@ def place(
     request: values.Request, rooms: Iterable[inventory.NodeRoom], chooser: policy.Policy
 ) -> Placement | NoFit:
     """The place with the lowest score; a tie goes to the smallest node name."""
-    best: tuple[float, str, tuple[str, ...]] | None = None
     reasons: dict[str, str] = {}
+    fits: list[inventory.NodeRoom] = []
     for room in rooms:
         lacking = lack(room, request) or memory_lack(room, request)
-        if lacking is not None:
+        if lacking is None:
+            fits.append(room)
+        else:
             reasons[room.node] = lacking
-            continue
-        found = chooser.choose(room, fitting(room, request), request)
-        candidate = (found.score, room.node, found.device_uuids)
-        best = candidate if best is None else min(best, candidate)
-    if best is None:
+    if not fits:
         return NoFit(reasons=reasons)
-    return Placement(node=best[1], device_uuids=best[2])
+    if isinstance(chooser, policy.Bounded):
+        fits = _shortlisted(fits, request, chooser)
+    found = ((chooser.choose(room, fitting(room, request), request), room.node) for room in fits)
+    best, node = min(found, key=lambda pair: (pair[0].score, pair[1]))
+    return Placement(node=node, device_uuids=best.device_uuids)
+
+
+def _shortlisted(
+    rooms: list[inventory.NodeRoom], request: values.Request, chooser: policy.Bounded
+) -> list[inventory.NodeRoom]:
+    bounds = [chooser.bound(room, fitting(room, request), request) for room in rooms]
+    limit = sorted(set(bounds))[: chooser.shortlist][-1]
+    return [room for room, bound in zip(rooms, bounds, strict=True) if bound <= limit]
 
 
 def memory_lack(room: inventory.NodeRoom, request: values.Request) -> str | None:

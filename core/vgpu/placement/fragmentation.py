@@ -6,7 +6,7 @@ and counts what is left over. Both are in parts per million of one GPU. Which no
 
 import bisect
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,8 +50,12 @@ def card(device: inventory.DeviceRoom) -> Card:
 
 def state(room: inventory.NodeRoom) -> State:
     """The node without its names."""
-    cpu = UNKNOWN_CPU if room.cpu_milli is None else room.cpu_milli
-    return State(cpu, tuple(sorted(card(device) for device in room.devices)))
+    return State(free_cpu(room), tuple(sorted(card(device) for device in room.devices)))
+
+
+def free_cpu(room: inventory.NodeRoom) -> int:
+    """The node's free CPU; where it is not known, more than anyone asks."""
+    return UNKNOWN_CPU if room.cpu_milli is None else room.cpu_milli
 
 
 def after(before: State, chosen: Iterable[Card], request: values.Request) -> State:
@@ -128,24 +132,35 @@ class _Measure:
     def _plain(self, cards: list[Card]) -> tuple[list[tuple[int, int, int, int]], Any]:
         """The cards for C, and the worths of their kinds in the order of the kinds."""
         kinds = tuple(sorted({card.kind for card in cards}))
+        at = {kind: row for row, kind in enumerate(kinds)}
+        return [(worth, memory, compute, at[kind]) for worth, memory, compute, kind in cards], self._rows_of(
+            kinds
+        )
+
+    def _rows_of(self, kinds: tuple[Kind, ...]) -> Any:  # noqa: ANN401  cffi's arrays have no type
         rows = self._rows.get(kinds)
         if rows is None and self._kernel is not None:
             rows = self._rows[kinds] = self._kernel.rows([self._worths_of(kind) for kind in kinds])
-        at = {kind: row for row, kind in enumerate(kinds)}
-        return [(worth, memory, compute, at[kind]) for worth, memory, compute, kind in cards], rows
+        return rows
 
     def _worths_of(self, kind: Kind) -> list[int]:
         """What each class takes of a card of this kind, -1 where it does not accept it."""
         found = self._worths.get(kind)
         if found is None:
-            whole = values.Amounts(memory_bytes=kind.memory, compute_percent=kind.compute)
             found = self._worths[kind] = [
-                policy.worth(values.Amounts(memory_bytes=each.memory, compute_percent=each.compute), whole)
-                if not each.models or kind.model in each.models
-                else -1
+                _taken(
+                    values.Amounts(memory_bytes=each.memory, compute_percent=each.compute), kind, each.models
+                )
                 for each in self._classes
             ]
         return found
+
+
+def _taken(asked: values.Amounts, kind: Kind, models: frozenset[str]) -> int:
+    if models and kind.model not in models:
+        return -1
+    whole = values.Amounts(memory_bytes=kind.memory, compute_percent=kind.compute)
+    return policy.worth(asked, whole)
 
 
 class Stranded(_Measure):
@@ -168,6 +183,31 @@ class Stranded(_Measure):
         for each in self._classes:  # one after the other as in C: sum() adds more exactly from Python 3.12 on
             lost += each.weight * (free - _usable(each, cpu, cards))
         return lost
+
+    def bounds(
+        self,
+        kinds: tuple[Kind, ...],
+        *,
+        prices: Mapping[str, float],
+        parts: tuple[float, float, float],
+        grid: kernel.Grid,
+        request: values.Request,
+        slots: kernel.Integers,
+    ) -> kernel.Floats | None:
+        """LeastFragmentation's bounds on many nodes; None where there is no kernel or it has no room."""
+        if self._kernel is None or not kinds:
+            return None
+        asked = request.requests
+        return self._kernel.bounds(
+            self._weights,
+            self._rows_of(kinds),
+            parts=parts,
+            kinds=[(kind.memory, kind.compute, prices.get(kind.model, 0.0)) for kind in kinds],
+            grid=grid,
+            asked=(asked.memory_bytes, asked.compute_percent, request.pod_cpu_milli, request.device_count),
+            taken=[_taken(asked, kind, request.models) for kind in kinds],
+            slots=slots,
+        )
 
 
 class Unpacked(_Measure):

@@ -3,6 +3,7 @@
  * A test holds the two together. Futures are played in integers; the one sum of doubles adds in the order of
  * the shapes, so build with -ffp-contract=off. Nothing is allocated.
  */
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -15,7 +16,23 @@ struct shape {
 
 struct card {
   int64_t worth, memory, compute;
-  int32_t kind;
+  int64_t kind;
+};
+
+struct kind {
+  int64_t memory, compute; /* capacity; 0 where the card has no such dimension */
+  double price;            /* of the model, per worth */
+};
+
+/* Nodes in rows of `stride` cards, of which `counts` are there. */
+struct grid {
+  const struct card *cards;
+  const int64_t *counts, *cpus;
+  int64_t stride;
+};
+
+struct policy {
+  double stranded, unpacked, scarcity; /* the weights of the score */
 };
 
 /* What a card of some kind gives a shape is worths[kind * shape_count + shape], -1 where it is not accepted. */
@@ -23,23 +40,27 @@ static int fits(const struct card *card, const struct shape *asked, int64_t wort
   return card->memory >= asked->memory && card->compute >= asked->compute && worth >= 0;
 }
 
+static int64_t usable(const struct shape *asked, const int64_t *worths, int shape_count, int64_t cpu,
+                      const struct card *cards, int count) {
+  int64_t sum = 0;
+  int found = 0;
+  if (!asked->gpus || asked->cpu > cpu) return 0;
+  for (int i = 0; i < count; i++)
+    if (cards[i].worth > 0 && fits(&cards[i], asked, worths[cards[i].kind * shape_count])) {
+      found++;
+      sum += cards[i].worth;
+    }
+  return found >= asked->gpus ? sum : 0;
+}
+
 /* The sum over all shapes of weight times what the shape cannot use of the cards. */
 double vgpu_stranded(const struct shape *shapes, const double *weights, int shape_count, const int64_t *worths,
                      int64_t cpu, const struct card *cards, int count) {
   int64_t free = 0;
-  for (int i = 0; i < count; i++) free += cards[i].worth;
   double stranded = 0;
-  for (int name = 0; name < shape_count; name++) {
-    const struct shape *asked = &shapes[name];
-    int64_t usable = 0;
-    int found = 0;
-    for (int i = 0; i < count && asked->gpus && asked->cpu <= cpu; i++)
-      if (fits(&cards[i], asked, worths[cards[i].kind * shape_count + name])) {
-        found++;
-        usable += cards[i].worth;
-      }
-    stranded += weights[name] * (double)(free - (found >= asked->gpus ? usable : 0));
-  }
+  for (int i = 0; i < count; i++) free += cards[i].worth;
+  for (int i = 0; i < shape_count; i++)
+    stranded += weights[i] * (double)(free - usable(&shapes[i], worths + i, shape_count, cpu, cards, count));
   return stranded;
 }
 
@@ -108,4 +129,72 @@ int64_t vgpu_unpacked(const struct shape *shapes, int shape_count, const int64_t
     left += play(shapes, shape_count, worths, futures + (long)i * length, length, cpu, free, count);
   }
   return left;
+}
+
+static int64_t worth_of(const struct card *card, const struct kind *kind) {
+  enum { WHOLE = 1000000 };
+  int64_t sum = 0;
+  int dimensions = 0;
+  if (kind->memory > 0) sum += WHOLE * card->memory / kind->memory, dimensions++;
+  if (kind->compute > 0) sum += WHOLE * card->compute / kind->compute, dimensions++;
+  return dimensions ? sum / dimensions : 0;
+}
+
+/* Sorts positions of cards by worth, the first first on ties. */
+static void by_worth(int *at, int count, const struct card *cards) {
+  for (int i = 1; i < count; i++) {
+    const int moved = at[i];
+    int place = i;
+    for (; place > 0 && cards[moved].worth < cards[at[place - 1]].worth; place--) at[place] = at[place - 1];
+    at[place] = moved;
+  }
+}
+
+static int seen(const struct card *cards, const int *at, int until) {
+  for (int i = 0; i < until; i++) {
+    const struct card *one = &cards[at[i]], *other = &cards[at[until]];
+    if (one->memory == other->memory && one->compute == other->compute && one->kind == other->kind) return 1;
+  }
+  return 0;
+}
+
+/* For each of the nodes `slots` a score that no choice on it is below, infinite where the request, which is
+ * `asked` and takes `taken[kind]` of a card, does not fit. Returns -1 for what is too large. */
+int vgpu_bounds(const struct policy *policy, const struct shape *shapes, const double *weights, int shape_count,
+                const int64_t *worths, const struct kind *kinds, const struct grid *grid, const struct shape *asked,
+                const int64_t *taken, const int64_t *slots, int64_t slot_count, double *bounds) {
+  if (grid->stride > MOST_CARDS || shape_count > MOST_SHAPES) return -1;
+  for (int64_t n = 0; n < slot_count; n++) {
+    const struct card *cards = grid->cards + slots[n] * grid->stride;
+    const int count = (int)grid->counts[slots[n]];
+    const int64_t cpu = grid->cpus[slots[n]];
+    int at[MOST_CARDS], found = 0;
+    for (int i = 0; i < count; i++)
+      if (fits(&cards[i], asked, taken[cards[i].kind])) at[found++] = i;
+    bounds[n] = INFINITY;
+    if (found < asked->gpus || asked->cpu > cpu) continue;
+    const double before = vgpu_stranded(shapes, weights, shape_count, worths, cpu, cards, count);
+    by_worth(at, found, cards);
+    const int moves = asked->gpus == 1 ? found : 1;
+    for (int move = 0; move < moves; move++) {
+      if (moves > 1 && seen(cards, at, move)) continue;
+      struct card after[MOST_CARDS];
+      int64_t sum = 0;
+      double charge = 0;
+      memcpy(after, cards, (size_t)count * sizeof *cards);
+      for (int i = move; i < move + asked->gpus; i++) {
+        struct card *card = &after[at[i]];
+        card->memory -= asked->memory;
+        card->compute -= asked->compute;
+        card->worth = worth_of(card, &kinds[card->kind]);
+        sum += taken[card->kind];
+        charge += kinds[card->kind].price * (double)taken[card->kind];
+      }
+      const double left = vgpu_stranded(shapes, weights, shape_count, worths, cpu - asked->cpu, after, count);
+      const double rest = policy->stranded * (left - before) + policy->unpacked * -(double)sum;
+      const double bound = rest + policy->scarcity * charge;
+      if (bound < bounds[n]) bounds[n] = bound;
+    }
+  }
+  return 0;
 }

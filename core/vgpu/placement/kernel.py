@@ -5,10 +5,13 @@ Build in this folder: ``cc -std=c11 -O2 -ffp-contract=off -fPIC -shared -o _kern
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cffi
+import numpy as np
+from numpy import typing as npt
 
 LIBRARY = Path(__file__).with_name("_kernel.so")
 
@@ -16,14 +19,33 @@ _ffi = cffi.FFI()
 _ffi.cdef(
     """
     struct shape { int64_t memory, compute, cpu; int32_t gpus; };
-    struct card { int64_t worth, memory, compute; int32_t kind; };
+    struct card { int64_t worth, memory, compute, kind; };
+    struct kind { int64_t memory, compute; double price; };
+    struct grid { const struct card *cards; const int64_t *counts, *cpus; int64_t stride; };
+    struct policy { double stranded, unpacked, scarcity; };
     double vgpu_stranded(const struct shape *shapes, const double *weights, int shape_count,
                          const int64_t *worths, int64_t cpu, const struct card *cards, int count);
     int64_t vgpu_unpacked(const struct shape *shapes, int shape_count, const int64_t *worths,
                           const int32_t *futures, int sequences, int length, int64_t cpu,
                           const struct card *cards, int count);
+    int vgpu_bounds(const struct policy *policy, const struct shape *shapes, const double *weights,
+                    int shape_count, const int64_t *worths, const struct kind *kinds,
+                    const struct grid *grid, const struct shape *asked, const int64_t *taken,
+                    const int64_t *slots, int64_t slot_count, double *bounds);
     """
 )
+
+Integers = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """Many nodes: ``cards`` is nodes x cards x (worth, memory, compute, kind), the rest one a node."""
+
+    cards: Integers
+    counts: Integers
+    cpus: Integers
 
 
 class Kernel:
@@ -71,6 +93,53 @@ class Kernel:
         length = len(futures) // max(1, sequences)
         left: int = call(self._shapes, self._count, rows, futures, sequences, length, cpu, free, len(cards))
         return None if left < 0 else left
+
+    def bounds(
+        self,
+        weights: Any,  # noqa: ANN401  cffi's arrays have no type
+        rows: Any,  # noqa: ANN401
+        *,
+        parts: tuple[float, float, float],
+        kinds: Sequence[tuple[int, int, float]],
+        grid: Grid,
+        asked: tuple[int, int, int, int],
+        taken: Sequence[int],
+        slots: Integers,
+    ) -> Floats | None:
+        """For each slot of the grid a score that no choice is below, infinite where nothing fits.
+
+        ``parts`` are the weights of stranded, unpacked and scarcity, ``kinds`` (memory, compute, price),
+        ``asked`` a shape and ``taken`` what it takes of each kind. None where C has no room for so much.
+        """
+        found = np.empty(len(slots))
+        nodes = _ffi.new(
+            "struct grid *",
+            (
+                _pointer("struct card", grid.cards),
+                _pointer("int64_t", grid.counts),
+                _pointer("int64_t", grid.cpus),
+                grid.cards.shape[1],
+            ),
+        )
+        status: int = self._library.vgpu_bounds(
+            _ffi.new("struct policy *", parts),
+            self._shapes,
+            weights,
+            self._count,
+            rows,
+            _ffi.new("struct kind[]", list(kinds)),
+            nodes,
+            _ffi.new("struct shape *", asked),
+            _ffi.new("int64_t[]", list(taken)),
+            _pointer("int64_t", slots),
+            len(slots),
+            _pointer("double", found),
+        )
+        return None if status else found
+
+
+def _pointer(kind: str, array: npt.NDArray[Any]) -> Any:  # noqa: ANN401  cffi's pointers have no type
+    return _ffi.cast(f"{kind} *", array.ctypes.data)
 
 
 def built(library: Path = LIBRARY) -> Path | None:

@@ -9,6 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+from numpy import typing as npt
+
 from vgpu import inventory, values
 
 WHOLE = 1_000_000
@@ -37,12 +40,36 @@ class Policy(Protocol):
 
 @runtime_checkable
 class Bounded(Policy, Protocol):
-    """A policy that can say cheaply what a node's score is not below, so that few nodes are chosen on."""
+    """A policy that can say cheaply what a node's score is not below, and looks closely at few nodes.
+
+    It is asked to choose only where the bound is one of the ``shortlist`` lowest different ones.
+    """
+
+    @property
+    def shortlist(self) -> int:
+        """How many different bounds are looked at."""
+        ...
 
     def bound(
         self, room: inventory.NodeRoom, fitting: tuple[inventory.DeviceRoom, ...], request: values.Request
     ) -> float:
         """At most the score that ``choose`` would give, as exact numbers."""
+        ...
+
+    def batch(self) -> "Batch | None":
+        """A way to the same bounds for many nodes at once, if there is one."""
+        ...
+
+
+class Batch(Protocol):
+    """Bounds for many nodes, each under the number of a slot."""
+
+    def see(self, slot: int, room: inventory.NodeRoom) -> None:
+        """Take in the room of a slot."""
+        ...
+
+    def bounds(self, slots: npt.NDArray[np.int64], request: values.Request) -> npt.NDArray[np.float64] | None:
+        """A bound for each slot, infinite where the request does not fit; None if it cannot tell."""
         ...
 
 

@@ -1,5 +1,6 @@
 """The fast ways answer like the plain ones: the board like a reading of all rooms, C like Python."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -74,7 +75,7 @@ policies = st.one_of(
     mixes.map(lambda typical: fgd.Fgd(typical=typical)),
     mixes.map(
         lambda typical: least_fragmentation.LeastFragmentation(
-            typical=typical, supply=WHOLE, sequences=3, library=None
+            typical=typical, supply=WHOLE, sequences=3, shortlist=2, library=None
         )
     ),
 )
@@ -84,17 +85,23 @@ changes = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     chooser=policies,
+    in_c=st.booleans(),
     steps=st.lists(st.tuples(changes, requests, st.none() | st.sets(st.sampled_from(NAMES)))),
 )
 def test_a_board_places_like_the_plain_reading(
+    library: Path,
+    in_c: bool,
     chooser: policy.Policy,
     steps: list[tuple[list[tuple[str, inventory.NodeRoom | None]], values.Request, set[str] | None]],
 ) -> None:
     rooms: dict[str, inventory.NodeRoom] = {}
-    fast = board.Board(chooser)
+    if in_c and isinstance(chooser, least_fragmentation.LeastFragmentation):
+        fast = board.Board(replace(chooser, library=library))
+    else:
+        fast = board.Board(chooser)
     for changed, request, offered in steps:
         for name, room in changed:
             _see(fast, rooms, name, room)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vgpu import inventory, values
-from vgpu.placement import fragmentation, kernel, mix, policy, scarcity
+from vgpu.placement import batch, fragmentation, kernel, mix, policy, scarcity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,7 @@ class LeastFragmentation:
     scarcity_weight: float = 0.2
     breadth: float = 0.5
     sequences: int = 32
+    shortlist: int = 32
     library: Path | None = field(default_factory=kernel.built)
     _stranded: fragmentation.Stranded = field(init=False, repr=False, compare=False)
     _unpacked: fragmentation.Unpacked = field(init=False, repr=False, compare=False)
@@ -62,6 +63,13 @@ class LeastFragmentation:
         moves = self._moves(fragmentation.state(room), fitting, request)
         return min(move.bound(self) for move in moves)
 
+    def batch(self) -> batch.Batch | None:
+        """The bounds of many nodes at once, where the kernel has been built."""
+        if self.library is None:
+            return None
+        parts = (1 - self.rollout_weight, self.rollout_weight, self.scarcity_weight)
+        return batch.Batch(self._stranded, prices=self._price, parts=parts)
+
     def _moves(
         self,
         before: fragmentation.State,
@@ -76,7 +84,7 @@ class LeastFragmentation:
                 after=after,
                 stranded=self._stranded.of(after) - self._stranded.of(before),
                 taken=policy.asked_worth(devices, request),
-                charge=sum(self._charge(device, request) for device in devices),
+                charge=self._charge(devices, request),
             )
 
     def _leftover(self, before: fragmentation.State, move: "_Move") -> float:
@@ -84,8 +92,11 @@ class LeastFragmentation:
         change = self._unpacked.of(move.after) - self._unpacked.of(before)
         return max(change, -float(move.taken))
 
-    def _charge(self, device: inventory.DeviceRoom, request: values.Request) -> float:
-        return self._price.get(device.model, 0.0) * policy.worth(request.requests, device.capacity)
+    def _charge(self, devices: Sequence[inventory.DeviceRoom], request: values.Request) -> float:
+        charge = 0.0
+        for device in devices:  # one after the other, as in C
+            charge += self._price.get(device.model, 0.0) * policy.worth(request.requests, device.capacity)
+        return charge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
