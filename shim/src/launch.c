@@ -55,7 +55,7 @@ struct grant {
 
 static __thread struct grant grants[STREAMS];
 static __thread uint32_t dice = 0x9e3779b9;
-static int many_devices; /* a default stream's handle does not tell the device then */
+static int many_devices;
 static pthread_key_t thread_end;
 static pthread_once_t thread_end_once = PTHREAD_ONCE_INIT;
 
@@ -65,8 +65,6 @@ static struct grant *grant_of(CUstream stream) {
 }
 
 /* ---- the short way ----------------------------------------------------------- */
-
-static int is_default_stream(CUstream stream) { return (uintptr_t)stream <= 2; }
 
 /* What the grant has paid for covers a launch of this kind: take it. */
 static int spend(struct grant *grant, uint64_t key) {
@@ -82,7 +80,7 @@ static int spend(struct grant *grant, uint64_t key) {
 static inline int holds(const struct grant *grant, CUstream stream) {
   uint32_t generation = __atomic_load_n(&guest.page->generation, __ATOMIC_RELAXED);
   return grant->left > 1 && grant->stream == stream && grant->generation == generation &&
-         grant->epoch == meter_epoch() && !(many_devices && is_default_stream(stream));
+         grant->epoch == meter_epoch();
 }
 
 /* 1: forward at once. The first thing every launch does, so it is worth saying in few
@@ -289,10 +287,14 @@ static int joins(const struct grant *grant, const struct launch *launch, CUstrea
          grant->epoch == meter_epoch();
 }
 
+/* With many devices a default stream's handle may mean another stream at the next
+ * launch: then each is looked at. */
+static int is_ambiguous(CUstream stream) { return many_devices && (uintptr_t)stream <= 2; }
+
 static void start_measure(struct launch *launch, CUstream stream, struct context current, uint64_t now) {
   struct grant *grant = launch->grant;
   grant->open = meter_open(stream, current.index, current.device, now);
-  grant->left = grant->granted = launch->single || !grant->open ? 1 : BATCH;
+  grant->left = grant->granted = launch->single || !grant->open || is_ambiguous(stream) ? 1 : BATCH;
   if (!launch->single || !launch->estimate) return;
   if (!grant->open) { /* then nobody will learn from it, and nobody shall wait for it */
     launch->estimate->probing = 0;
@@ -360,7 +362,7 @@ static uint32_t unmeasured_launches(uint64_t each_ns) {
 static void grant_unmeasured(struct grant *grant, uint64_t expected) {
   struct profile *profile = meter_profile(grant->stream, context_current().index);
   uint32_t rounds = __atomic_load_n(&profile->sparse, __ATOMIC_RELAXED);
-  if (!rounds || expected >= SHORT_NS) return;
+  if (!rounds || expected >= SHORT_NS || is_ambiguous(grant->stream)) return;
   __atomic_store_n(&profile->sparse, rounds - 1, __ATOMIC_RELAXED);
   grant->left = grant->granted = unmeasured_launches(expected);
   grant->each_ns = grant->limited ? 0 : expected;
