@@ -35,9 +35,27 @@ def applied(node: values.Node, change: Change) -> values.Node:
         raise ValueError(
             f"expected revision {change.revision} of {node.name}, found {node.revision}: decide again"
         )
+    return replace(staged(node, change), revision=node.revision + 1)
+
+
+def staged(node: values.Node, change: Change) -> values.Node:
+    """The node as ``change`` will leave it, under the revision it has: to decide more for the same write."""
     kept = {id_: slice_ for id_, slice_ in node.slices.items() if id_ not in change.drop}
     cordoned = node.cordoned_devices if change.cordoned_devices is None else change.cordoned_devices
-    return replace(node, revision=node.revision + 1, slices={**kept, **change.put}, cordoned_devices=cordoned)
+    return replace(node, slices={**kept, **change.put}, cordoned_devices=cordoned)
+
+
+def merged(first: Change, second: Change) -> Change:
+    """Both changes in one write; ``second`` was decided on what ``first`` had staged."""
+    put = {id_: slice_ for id_, slice_ in first.put.items() if id_ not in second.drop}
+    cordoned = first.cordoned_devices if second.cordoned_devices is None else second.cordoned_devices
+    return Change(
+        node=first.node,
+        revision=first.revision,
+        put={**put, **second.put},
+        drop=(first.drop | second.drop) - second.put.keys(),
+        cordoned_devices=cordoned,
+    )
 
 
 def hold(

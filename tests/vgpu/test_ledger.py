@@ -261,3 +261,36 @@ def test_an_edit_keeps_an_open_wish_inside_the_new_ceiling() -> None:
     )
 
     assert only(node).wanted == make.amounts(20, 50)
+
+
+def test_decisions_made_one_on_the_other_make_one_change() -> None:
+    node = make.node(slices=[make.slice_("old")], revision=4)
+    first = ledger.release(node, ["old"])
+
+    second = ledger.hold(POOL, ledger.staged(node, first), make.request("new"), ("GPU-node-0",))
+
+    assert isinstance(second, ledger.Change)
+    after = ledger.applied(node, ledger.merged(first, second))
+    assert set(after.slices) == {"new"}
+    assert after.revision == after.slices["new"].revision == 5
+
+
+def test_what_a_later_decision_drops_is_not_put() -> None:
+    node = make.node()
+    first = ledger.hold(POOL, node, make.request("pod-0"), ("GPU-node-0",))
+    assert isinstance(first, ledger.Change)
+
+    second = ledger.release(ledger.staged(node, first), ["pod-0"])
+
+    assert ledger.merged(first, second).put == {}
+    assert dict(ledger.applied(node, ledger.merged(first, second)).slices) == {}
+
+
+def test_what_a_later_decision_puts_again_is_not_dropped() -> None:
+    node = make.node(slices=[make.slice_("pod-0")])
+    first = ledger.release(node, ["pod-0"])
+
+    second = ledger.hold(POOL, ledger.staged(node, first), make.request("pod-0"), ("GPU-node-0",))
+
+    assert isinstance(second, ledger.Change)
+    assert set(ledger.applied(node, ledger.merged(first, second)).slices) == {"pod-0"}

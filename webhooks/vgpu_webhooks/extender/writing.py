@@ -5,14 +5,14 @@ afterwards. What to write is decided by the caller, again for every newer ledger
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from vgpu import ledger, values
 from vgpu.api import node_patch
 from vgpu_kube import crash, errors, logs, protocol, resources
 from vgpu_kube.objects import Object
-from vgpu_webhooks.extender import pods, turns, view
+from vgpu_webhooks.extender import batch, pods, turns, view
 
 logger = logging.getLogger(__name__)
 
@@ -61,37 +61,55 @@ class Writer:
         self._lead = lead
         self._timeout = timeout_seconds
         self._turns = turns.Turns()
+        self._asks: dict[str, list[batch.Ask]] = {}
 
-    async def change(
-        self, node: str, decide: Callable[[values.Node], ledger.Change | values.Refusal], *, point: str
-    ) -> values.Refusal | None:
+    async def change(self, node: str, decide: batch.Decide, *, point: str) -> values.Refusal | None:
         """Writes what ``decide`` makes of a node's newest ledger; its refusal, or None once it is written.
 
-        Raises Standby, and KubeError where the outcome is unknown or all attempts met a newer ledger.
+        What is asked of a node while a write of it is under way shares the next one. Raises Standby, and
+        KubeError where the outcome is unknown or all attempts met a newer ledger.
         """
+        ask = batch.Ask(decide=decide, point=point)
+        self._asks.setdefault(node, []).append(ask)
         async with self._turns.turn(node):
-            for attempt in range(1, ATTEMPTS + 1):
-                known = self._view.book.nodes.get(node)
-                if known is None:
-                    return _gone(node)
-                decided = decide(known)
-                if isinstance(decided, values.Refusal):
-                    return decided
-                if decided.empty:
-                    return None
-                try:
-                    await self._write(decided, point)
-                except errors.NotFound:
-                    self._view.book.forget_node(node)
-                    return _gone(node)
-                except errors.Conflict:
-                    logs.event(
-                        logger, logging.INFO, "ledger moved on", node=node, point=point, attempt=attempt
-                    )
-                    await self._view.refresh_node(node)
-                else:
-                    return None
-        raise errors.Conflict(409, "Conflict", f"{ATTEMPTS} attempts to write node {node} met a newer ledger")
+            if not ask.done:
+                await self._write_all(node)
+        return ask.result()
+
+    async def _write_all(self, node: str) -> None:
+        """Settles everything asked of a node so far, with one write for each ledger met."""
+        asks = self._asks.pop(node)
+        try:
+            for _ in range(ATTEMPTS):
+                if await self._write_once(node, [ask for ask in asks if not ask.done]):
+                    return
+            _fail(asks, errors.Conflict(409, "Conflict", f"{ATTEMPTS} writes of {node} met a newer ledger"))
+        except (errors.KubeError, Standby) as error:
+            _fail(asks, error)
+        finally:
+            if left := [ask for ask in asks if not ask.done]:  # cancelled: somebody else's turn writes them
+                self._asks.setdefault(node, [])[:0] = left
+
+    async def _write_once(self, node: str, asks: list[batch.Ask]) -> bool:
+        """Whether all is settled; False where the ledger has moved on, which is known afterwards."""
+        known = self._view.book.nodes.get(node)
+        if known is None:
+            _settle(asks, _gone(node))
+            return True
+        change, writing = batch.fold(known, asks)
+        try:
+            if not change.empty:
+                await self._write(change, sorted({ask.point for ask in writing}))
+        except errors.NotFound:
+            self._view.book.forget_node(node)
+            _settle(writing, _gone(node))
+        except errors.Conflict:
+            logs.event(logger, logging.INFO, "ledger moved on", node=node, decisions=len(writing))
+            await self._view.refresh_node(node)
+            return False
+        else:
+            _settle(writing, None)
+        return True
 
     @property
     def reign(self) -> int:
@@ -113,18 +131,31 @@ class Writer:
         await self._kube.patch_merge(resources.PODS, pod.name, body, pod.namespace, timeout=self._timeout)
         crash.point("after-wake")
 
-    async def _write(self, change: ledger.Change, point: str) -> None:
+    async def _write(self, change: ledger.Change, points: list[str]) -> None:
         await self._claim_right(self.reign)  # decided a moment ago, and nothing waited since
-        crash.point(f"before-{point}")
+        for point in points:
+            crash.point(f"before-{point}")
         raw: Object = await self._kube.patch_json(
             resources.VGPU_NODES, change.node, node_patch.patch(change), timeout=self._timeout
         )
-        crash.point(f"after-{point}")
+        for point in points:
+            crash.point(f"after-{point}")
         self._view.nodes.observe(raw)
 
     async def _claim_right(self, reign: int) -> None:
         if not await self._lead.sure(reign):
             raise Standby("this extender is not the active one any more: ask again")
+
+
+def _settle(asks: Iterable[batch.Ask], refusal: values.Refusal | None) -> None:
+    for ask in asks:
+        ask.settle(refusal)
+
+
+def _fail(asks: Iterable[batch.Ask], error: Exception) -> None:
+    for ask in asks:
+        if not ask.done:
+            ask.fail(error)
 
 
 def _gone(node: str) -> values.Refusal:

@@ -1,0 +1,1 @@
+"""How fast pods are bound on a real control plane, beside the same scheduler without an extender."""
