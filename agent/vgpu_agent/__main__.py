@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from prometheus_client import CollectorRegistry
 
 from vgpu.api import names
 from vgpu_agent import agent, exporter, mounts, nvml
@@ -38,6 +37,7 @@ class Options:
     nvml_library: Path | None
     links: bool
     publish_wait_seconds: float
+    hami_metrics: bool
     host: str
     port: int
 
@@ -103,9 +103,13 @@ async def _serve(options: Options) -> None:
         shown = mounts.LinkMounts() if options.links else mounts.KernelMounts()
         home = Home(options.root, shown, library.find())
         running = agent.Agent(
-            kube, node_name=options.node, backend=nvml.NVML(options.nvml_library), home=home
+            kube,
+            node_name=options.node,
+            backend=nvml.NVML(options.nvml_library),
+            home=home,
+            hami_names=options.hami_metrics,
         )
-        app = exporter.create_app(CollectorRegistry(), not_ready=lambda: running.not_ready)
+        app = exporter.create_app(running.registry, not_ready=lambda: running.not_ready)
         runner = await exporter.serve(app, host=options.host, port=options.port)
         stack.push_async_callback(runner.cleanup)
         await _until(stopping, running, options)

@@ -10,22 +10,30 @@ not named in its constructor.
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from prometheus_client import CollectorRegistry
 
 from vgpu import values
-from vgpu_agent import devices, discovery, facts
+from vgpu_agent import audit, devices, discovery, facts, metrics, reporting
 from vgpu_agent.csi.service import Changes
 from vgpu_agent.home import Home
 from vgpu_agent.lending import Lender
 from vgpu_agent.limits import Limits
+from vgpu_agent.pages import AccountsError
 from vgpu_agent.publishing import Publisher
 from vgpu_agent.view import View
+from vgpu_kube.events import Recorder
 from vgpu_kube.protocol import Kube
 
 LOOK_SECONDS = 0.25
 LEND_SECONDS = 0.05
 DISCOVER_SECONDS = 10.0
+AUDIT_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -43,9 +51,18 @@ class Agent:
     """One node's agent without its sockets."""
 
     def __init__(
-        self, kube: Kube, *, node_name: str, backend: devices.Backend, home: Home, clock: Clock | None = None
+        self,
+        kube: Kube,
+        *,
+        node_name: str,
+        backend: devices.Backend,
+        home: Home,
+        registry: CollectorRegistry | None = None,
+        hami_names: bool = False,
+        clock: Clock | None = None,
     ) -> None:
         self._clock = clock or Clock()
+        self.registry = registry or CollectorRegistry()
         self.home = home
         self.changes = Changes()
         self.view = View(kube, node_name)
@@ -55,6 +72,12 @@ class Agent:
             kube, self.view, self.limits.reports, now=self._clock.now, sleep=self._clock.sleep
         )
         self.discovery = discovery.Discovery(backend)
+        self.work = metrics.Work(self.registry)
+        self.facts = metrics.Facts(self.limits, self.lender, node=node_name, hami_names=hami_names)
+        self.registry.register(self.facts)
+        recorder = Recorder(kube, reporting.COMPONENT, node_name, now=self._moment)
+        self.reporter = reporting.Reporter(recorder, self.view, self.work)
+        self.auditor = audit.Auditor(self.reporter.escaped)
         self.ready = asyncio.Event()
 
     @property
@@ -74,8 +97,13 @@ class Agent:
         """Why its pods must not start yet."""
         return self.limits.obstacle(slice_id)
 
+    def shown(self, slice_id: str) -> None:
+        """One pod more shows this slice."""
+        self.work.published.labels("publish").inc()
+
     def released(self, slice_id: str) -> None:
         """One pod fewer shows this slice."""
+        self.work.published.labels("unpublish").inc()
         self.limits.released(slice_id)
 
     # ---- running
@@ -100,32 +128,60 @@ class Agent:
     async def _loops(self) -> None:
         async with asyncio.TaskGroup() as loops:
             loops.create_task(self.publisher.run())
+            loops.create_task(self.reporter.run())
             loops.create_task(self._every(LOOK_SECONDS, self.limits.look))
             loops.create_task(self._every(LEND_SECONDS, self.lender.turn))
-            loops.create_task(self._keep_discovering())
+            loops.create_task(self._keep(DISCOVER_SECONDS, self._discover))
+            loops.create_task(self._keep(AUDIT_SECONDS, self._audit))
 
     async def _every(self, seconds: float, step: Callable[[], None]) -> None:
         while True:
             await self._clock.sleep(seconds)
             step()
 
-    async def _keep_discovering(self) -> None:
+    async def _keep(self, seconds: float, step: Callable[[], Awaitable[None]]) -> None:
         while True:
-            await self._clock.sleep(DISCOVER_SECONDS)
-            await self._discover()
+            await self._clock.sleep(seconds)
+            await step()
 
     async def _discover(self) -> None:
         ledger = self.view.ledger
         found = await self.discovery.look(remembered=() if ledger is None else facts.remembered(ledger.raw))
+        self.facts.found = found
         self.limits.know(facts.limits_against(found))
         self.publisher.found(found)
+
+    async def _audit(self) -> None:
+        holdings = self._holdings()
+        for found in tuple(self.facts.found):
+            uuid = found.device.uuid
+            with suppress(devices.BackendError):  # a driver that does not tell accuses nobody
+                processes = await self.discovery.asker.list_processes(uuid)
+                self.facts.device_memory_used[uuid] = sum(each.memory_bytes or 0 for each in processes)
+                escaped = audit.escapes(uuid, processes, holdings.get(uuid, []), pod_of=audit.pod_of)
+                self.auditor.judge(uuid, escaped)
+
+    def _holdings(self) -> dict[str, list[audit.Holding]]:
+        holdings: defaultdict[str, list[audit.Holding]] = defaultdict(list)
+        for slice_id, held, pages in self.limits.held():
+            pods = frozenset(pod.uid for pod in held.slice.pods)
+            for index, uuid in enumerate(held.slice.device_uuids):
+                with suppress(AccountsError):  # ``limits`` tells that
+                    used = pages.read(index).used_bytes
+                    holdings[uuid].append(audit.Holding(slice_id=slice_id, pod_uids=pods, used_bytes=used))
+        return holdings
 
     def _ledger_changed(self) -> None:
         ledger = self.view.ledger
         if ledger is not None:  # a deleted VGPUNode takes no limits away; it is made anew
+            began = self._clock.monotonic()
             self.limits.apply(ledger.node.slices)
+            self.work.applied.observe(self._clock.monotonic() - began)
         self.publisher.look()
 
     def _tell(self) -> None:
         self.changes.tell()
         self.publisher.look()
+
+    def _moment(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.now(), UTC)

@@ -27,6 +27,7 @@ class Slices:
     def __init__(self) -> None:
         self.known: dict[str, values.Slice] = {}
         self.blocked: str | None = None
+        self.seen: list[str] = []
         self.gone: list[str] = []
 
     def slice_of(self, pod_uid: str) -> values.Slice | None:
@@ -34,6 +35,9 @@ class Slices:
 
     def obstacle(self, slice_id: str) -> str | None:
         return self.blocked
+
+    def shown(self, slice_id: str) -> None:
+        self.seen.append(slice_id)
 
     def released(self, slice_id: str) -> None:
         self.gone.append(slice_id)

@@ -49,6 +49,10 @@ class Slices(Protocol):
         """Why its pods must not start yet."""
         ...
 
+    def shown(self, slice_id: str) -> None:
+        """One pod more shows this slice."""
+        ...
+
     def released(self, slice_id: str) -> None:
         """One pod fewer shows this slice."""
         ...
@@ -196,6 +200,7 @@ class Service:
                 grpc.StatusCode.UNAVAILABLE,
                 f"cannot show slice {slice_.id} at {request.target_path}: {error}",
             ) from None
+        self._slices.shown(slice_.id)
         context = request.volume_context
         pod = f"{context.get(POD_NAMESPACE, '')}/{context.get(POD_NAME, '')}"
         logs.event(logger, logging.INFO, "volume published", pod=pod, slice=slice_.id)
