@@ -25,7 +25,7 @@ class LeastFragmentation:
     scarcity_weight: float = 0.2
     breadth: float = 0.5
     sequences: int = 32
-    shortlist: int = 32
+    shortlist: int = 16
     library: Path | None = field(default_factory=kernel.built)
     _stranded: fragmentation.Stranded = field(init=False, repr=False, compare=False)
     _unpacked: fragmentation.Unpacked = field(init=False, repr=False, compare=False)
