@@ -19,8 +19,17 @@ RAW_UTILIZATION = 8
 
 _MEMORY = ("memory_limit", "memory_target", "memory_ceiling", "spill_limit", "context_bytes")
 _PERCENT = ("compute_percent", "lent_percent", "ceiling_percent")
-_NUMBERS = (*_MEMORY, *_PERCENT, "revision", "weight", "priority", "burst_ms", "memory_wait_ms",
-            "busy_permille", "flags")  # fmt: skip
+_RANGES = {
+    **dict.fromkeys(_MEMORY, (0, UNLIMITED)),
+    **dict.fromkeys(_PERCENT, (0, 100)),
+    **dict.fromkeys(("weight", "burst_ms", "memory_wait_ms", "busy_permille", "flags"), (0, 2**32 - 1)),
+    "revision": (0, 2**64 - 1),
+    "priority": (-(2**31), 2**31 - 1),
+}
+_WORDS = {
+    **dict.fromkeys(_MEMORY, "bytes, {} to {}"),
+    **dict.fromkeys(_PERCENT, "{} to {} per cent of one device"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +58,10 @@ class DeviceLimits:
     flags: int = 0
 
     def __post_init__(self) -> None:
-        for name in _PERCENT:
-            if not 0 <= getattr(self, name) <= 100:
-                raise ValueError(f"{name} is {getattr(self, name)}: expected 0 to 100 per cent of one device")
-        for name in _MEMORY:
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}: expected bytes, not below 0")
+        for name, (least, most) in _RANGES.items():
+            if not least <= getattr(self, name) <= most:
+                expected = _WORDS.get(name, "{} to {}").format(least, most)
+                raise ValueError(f"{name} is {getattr(self, name)}: expected {expected}")
         if self.compute_percent == 0:
             raise ValueError("compute_percent is 0: the least is 1; to stop a slice, set the flag FROZEN")
         parse_uuid(self.uuid)
@@ -123,7 +130,7 @@ class LimitsPage:
         library.check(self._opened.lib.vgpu_limits_read(self._page, index, line), f"read device {index}")
         prefix = "MIG" if line.flags & MIG else "GPU"
         name = f"{prefix}-{uuid.UUID(bytes=bytes(line.uuid))}"
-        return DeviceLimits(uuid=name, **{field: int(getattr(line, field)) for field in _NUMBERS})
+        return DeviceLimits(uuid=name, **{field: int(getattr(line, field)) for field in _RANGES})
 
     def read_all(self) -> list[DeviceLimits]:
         """All devices in the page's order."""
@@ -133,7 +140,7 @@ class LimitsPage:
         """Puts limits in force: at the next call of every process, and sleepers wake at once."""
         self._check_index(index)
         line = self._opened.ffi.new("struct vgpu_limits_device *")
-        for field in _NUMBERS:
+        for field in _RANGES:
             setattr(line, field, getattr(limits, field))
         self._opened.ffi.memmove(line.uuid, parse_uuid(limits.uuid), 16)
         if limits.uuid.startswith("MIG-"):

@@ -242,7 +242,6 @@ def test_a_device_that_is_none_is_one_line_and_exit_code_1(tmp_path: pathlib.Pat
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.xfail(reason="the size goes to cffi unchecked")
 def test_a_size_beyond_the_page_is_one_line_of_error(directory: pathlib.Path) -> None:
     done = process(directory, "set", "--memory", "99999999999Ti")
 
