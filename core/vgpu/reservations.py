@@ -5,11 +5,11 @@ devices for a request from the moment they are chosen until the ledger has the s
 does not count on them. Writing the ledger, and knowing whether that worked, is the caller's.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from vgpu import inventory, ledger, quota, values
-from vgpu.placement import choice, explain, policies
+from vgpu.placement import board, choice, explain, policies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,8 @@ class Book:
         self._slice_nodes: dict[str, str] = {}
         self._pod_slices: dict[str, str] = {}
         self._used: dict[str, dict[str, values.Amounts]] = {}
-        self._rooms: dict[str, dict[str, inventory.NodeRoom]] = {}
+        self._boards: dict[str, board.Board] = {}
+        self._changed: dict[str, set[str]] = {}  # by pool: nodes that its board has not seen as they are
         self._growing: dict[str, tuple[str, str, values.Amounts]] = {}
 
     @property
@@ -69,12 +70,12 @@ class Book:
     def see_pool(self, pool: values.Pool) -> None:
         """Take in a pool; its rooms are read anew."""
         self._pools[pool.name] = pool
-        self._rooms.pop(pool.name, None)
+        self._boards.pop(pool.name, None)
 
     def forget_pool(self, name: str) -> None:
         """A pool is gone; its slices stay in the ledger until their pods go."""
         self._pools.pop(name, None)
-        self._rooms.pop(name, None)
+        self._boards.pop(name, None)
 
     def slice_of(self, pod_uid: str) -> tuple[values.Node, values.Slice] | None:
         """The node and slice that hold this pod in the ledger."""
@@ -156,15 +157,11 @@ class Book:
         return [slice_.id for slice_ in sorted(slices, key=lambda slice_: (-slice_.priority, slice_.id))]
 
     def room(self, pool: values.Pool, name: str) -> inventory.NodeRoom:
-        """The room of one node for a pool, promises taken off; kept until the node or a promise changes."""
-        rooms = self._rooms.setdefault(pool.name, {})
-        found = rooms.get(name)
-        if found is None:
-            found = rooms[name] = inventory.room(pool, self._nodes[name], self._promises_on(name))
-        return found
+        """The room of one node for a pool, promises taken off."""
+        return inventory.room(pool, self._nodes[name], self._promises_on(name))
 
     def _place_anew(
-        self, request: values.Request, names: Iterable[str], *, now: float
+        self, request: values.Request, names: Collection[str], *, now: float
     ) -> choice.Placement | choice.NoFit | values.Refusal:
         pool = self._pools.get(request.pool_name)
         if pool is None:
@@ -173,11 +170,9 @@ class Book:
         verdict = quota.check(pool, self.used(pool.name), namespace=request.claim.namespace, extra=total)
         if isinstance(verdict, values.Refusal):
             return verdict
-        known = [name for name in names if name in self._nodes]
-        found = choice.place(request, (self.room(pool, name) for name in known), policies.of(pool.strategy))
+        found = self._board(pool).place(request, names)
         if isinstance(found, choice.NoFit):
-            unknown = {name: explain.NOT_REPORTED for name in names if name not in self._nodes}
-            return choice.NoFit(reasons={**found.reasons, **unknown})
+            return found
         return self._promise(request, found.node, found.device_uuids, now=now)
 
     def _promise(
@@ -212,9 +207,24 @@ class Book:
     def _promises_on(self, name: str) -> list[inventory.Promise]:
         return [promise for promise in self._promises.values() if promise.node == name]
 
+    def _board(self, pool: values.Pool) -> board.Board:
+        """The pool's board, brought up to date where nodes or promises have changed."""
+        found = self._boards.get(pool.name)
+        if found is None:
+            found = self._boards[pool.name] = board.Board(policies.of(pool.strategy))
+            self._changed[pool.name] = set(self._nodes)
+        changed = self._changed[pool.name]
+        while changed:
+            name = changed.pop()
+            if name in self._nodes:
+                found.see(self.room(pool, name))
+            else:
+                found.forget(name)
+        return found
+
     def _touch(self, name: str) -> None:
-        for rooms in self._rooms.values():
-            rooms.pop(name, None)
+        for changed in self._changed.values():
+            changed.add(name)
 
     def _index_slices(self, node: values.Node) -> None:
         for slice_ in node.slices.values():
