@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "busy.h"
+#include "graph.h"
 #include "guest.h"
 #include "limiter.h"
 #include "pointers.h"
@@ -143,8 +144,10 @@ static int prepare(struct measure *measure) {
   return measure->end && real()->cuEventRecord(measure->start, measure->stream) == CUDA_SUCCESS;
 }
 
+/* While anything is captured, making or asking events may spoil the capture, also one of
+ * another thread (CU_STREAM_CAPTURE_MODE_GLOBAL): then nothing is measured. */
 struct measure *meter_open(CUstream stream, uint32_t context, uint32_t device, uint64_t now) {
-  struct measure *measure = take_measure();
+  struct measure *measure = graph_any_capture() ? NULL : take_measure();
   if (!measure) return NULL;
   *measure = (struct measure){.stream = stream, .context = context, .device = device, .opened_ns = now,
                               .epoch = meter_epoch(), .profile = meter_profile(stream, context)};
@@ -310,7 +313,7 @@ static struct measure *take_finished(void) {
 }
 
 void meter_collect(void) {
-  if (!__atomic_load_n(&pending, __ATOMIC_RELAXED) || !spin_try(&collecting)) return;
+  if (!__atomic_load_n(&pending, __ATOMIC_RELAXED) || graph_any_capture() || !spin_try(&collecting)) return;
   for (struct measure *measure; (measure = take_finished());) book(measure);
   spin_unlock(&collecting);
 }

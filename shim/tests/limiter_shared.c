@@ -322,6 +322,26 @@ static void all_ways(void) {
 
 /* ---- change while it runs ------------------------------------------------------------------- */
 
+/* Frameworks capture in one thread while others work; what the shim asks the driver for
+ * itself must not end the capture. */
+static void undisturbed_capture(void) {
+  struct slice slice;
+  CUgraph graph;
+  begin(50, &slice, "k_100us");
+  prepare_streams();
+  for (int i = 0; i < 10; i++) CHECK_EQUAL(launch_on(function, 132, streams[1]), CUDA_SUCCESS);
+  CHECK_EQUAL(cuStreamBeginCapture_v2(streams[0], CU_STREAM_CAPTURE_MODE_GLOBAL), CUDA_SUCCESS);
+  SIM(sim_record)(1);
+  for (int i = 0; i < 200; i++) CHECK_EQUAL(launch_on(function, 132, streams[0]), CUDA_SUCCESS);
+  for (int i = 0; i < 200; i++) CHECK_EQUAL(launch_on(function, 132, streams[1]), CUDA_SUCCESS);
+  CHECK_EQUAL(SIM(sim_count)("cuEventCreate") + SIM(sim_count)("cuEventQuery"), 0);
+  SIM(sim_record)(0);
+  CHECK_EQUAL(cuStreamEndCapture(streams[0], &graph), CUDA_SUCCESS);
+  CHECK_EQUAL(cuGraphInstantiateWithFlags(&exec, graph, 0), CUDA_SUCCESS);
+  CHECK_EQUAL(cuGraphLaunch(exec, streams[0]), CUDA_SUCCESS);
+  CHECK_EQUAL(cuCtxSynchronize(), CUDA_SUCCESS);
+}
+
 static void live_change(void) {
   struct slice slice;
   const struct way plain = {"plain", NULL, launch_old};
@@ -406,6 +426,7 @@ static const struct test tests[] = {
     {"pairs of slices on one device get their shares to 3 points", pairs},
     {"the processes of a slice share its limit: their sum is held to a point", processes},
     {"every way to launch is limited", all_ways},
+    {"nothing is asked of the driver that could spoil a capture", undisturbed_capture},
     {"a change of the share is in force within a tenth of a second", live_change},
     {"lent time is used up to the ceiling and given back", lent_time},
     {"GPU time, waiting and launches are accounted", accounts},
