@@ -84,11 +84,12 @@ class _Class(NamedTuple):
     models: frozenset[str]
 
 
-def _classes(typical: mix.Mix, breadth: float) -> tuple[_Class, ...]:
-    weights = {
-        shape: part * max(1, shape.device_count) ** breadth for shape, part in typical.popularity.items()
-    }
+def _classes(typical: mix.Mix, bulk: float) -> tuple[_Class, ...]:
+    sizes = _sizes(typical)
+    weights = {shape: part * sizes[shape] ** bulk for shape, part in typical.popularity.items()}
     total = sum(weights.values())
+    if total <= 0:
+        weights, total = dict(typical.popularity), 1.0
     return tuple(
         _Class(
             weight / total,
@@ -102,15 +103,26 @@ def _classes(typical: mix.Mix, breadth: float) -> tuple[_Class, ...]:
     )
 
 
+def _sizes(typical: mix.Mix) -> dict[mix.Shape, float]:
+    """How large each shape is over all its GPUs, in parts of the largest amounts per GPU in the mix."""
+    memory = max((shape.requests.memory_bytes for shape in typical.popularity), default=0)
+    compute = max((shape.requests.compute_percent for shape in typical.popularity), default=0)
+    most = values.Amounts(memory_bytes=memory, compute_percent=compute)
+    return {
+        shape: shape.device_count * policy.worth(shape.requests, most) / policy.WHOLE
+        for shape in typical.popularity
+    }
+
+
 class _Measure:
     """A measure that keeps its answers: states repeat, within a decision and from one to the next.
 
-    ``library`` measures in C; None measures here, to the same end. ``breadth`` gives requests of several GPUs
-    more weight: popularity times GPUs to this power.
+    ``library`` measures in C; None measures here, to the same end. ``bulk`` gives large requests more weight:
+    popularity times size to this power.
     """
 
-    def __init__(self, typical: mix.Mix, *, library: Path | None = None, breadth: float = 0.0) -> None:
-        self._classes = _classes(typical, breadth)
+    def __init__(self, typical: mix.Mix, *, library: Path | None = None, bulk: float = 0.0) -> None:
+        self._classes = _classes(typical, bulk)
         self._known: dict[State, float] = {}
         self._worths: dict[Kind, list[int]] = {}
         self._rows: dict[tuple[Kind, ...], Any] = {}
@@ -164,14 +176,14 @@ def _taken(asked: values.Amounts, kind: Kind, models: frozenset[str]) -> int:
 
 
 class Stranded(_Measure):
-    """What each usual shape cannot use, weighted by popularity: FGD's fragmentation where ``breadth`` is 0.
+    """What each usual shape cannot use, weighted by popularity: FGD's fragmentation where ``bulk`` is 0.
 
     For a shape that does not fit the node, or asks for no GPU, all that is free; otherwise the free room of
     the cards that are too tight for it. Source: Weng, Yang et al., USENIX ATC'23, section 4.
     """
 
-    def __init__(self, typical: mix.Mix, *, library: Path | None = None, breadth: float = 0.0) -> None:
-        super().__init__(typical, library=library, breadth=breadth)
+    def __init__(self, typical: mix.Mix, *, library: Path | None = None, bulk: float = 0.0) -> None:
+        super().__init__(typical, library=library, bulk=bulk)
         weights = [each.weight for each in self._classes]
         self._weights = None if self._kernel is None else self._kernel.numbers("double", weights)
 

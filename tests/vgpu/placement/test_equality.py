@@ -147,11 +147,11 @@ def test_c_and_python_measure_alike(
     library: Path, typical: mix.Mix, where: inventory.NodeRoom, seed: int
 ) -> None:
     state = fragmentation.state(where)
-    stranded = fragmentation.Stranded(typical, breadth=0.5, library=library)
+    stranded = fragmentation.Stranded(typical, bulk=0.5, library=library)
     in_c = fragmentation.Unpacked(typical, sequences=4, length=30, seed=seed, library=library)
     in_python = fragmentation.Unpacked(typical, sequences=4, length=30, seed=seed)
 
-    assert stranded.of(state) == fragmentation.Stranded(typical, breadth=0.5).of(state)
+    assert stranded.of(state) == fragmentation.Stranded(typical, bulk=0.5).of(state)
     assert in_c.of(state) == in_python.of(state)
 
 

@@ -23,7 +23,7 @@ class LeastFragmentation:
     supply: Mapping[str, values.Amounts] = field(default_factory=dict)
     rollout_weight: float = 0.5
     scarcity_weight: float = 0.2
-    breadth: float = 0.5
+    bulk: float = 0.5
     sequences: int = 32
     shortlist: int = 16
     library: Path | None = field(default_factory=kernel.built)
@@ -35,7 +35,7 @@ class LeastFragmentation:
         object.__setattr__(
             self,
             "_stranded",
-            fragmentation.Stranded(self.typical, breadth=self.breadth, library=self.library),
+            fragmentation.Stranded(self.typical, bulk=self.bulk, library=self.library),
         )
         unpacked = fragmentation.Unpacked(self.typical, sequences=self.sequences, library=self.library)
         object.__setattr__(self, "_unpacked", unpacked)
