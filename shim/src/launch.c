@@ -27,6 +27,7 @@ OLDEST(pthread_setspecific);
 
 enum {
   STREAMS = 8,
+  SWITCHES = 256,
   SHORT_NS = 25000,       /* kernels above are measured one by one */
   BATCH = 64,             /* shorter ones so many together */
   PREPAID_NS = 200000,    /* GPU time a thread pays for at once */
@@ -267,6 +268,19 @@ static void pay(struct grant *grant, uint64_t expected, uint32_t device) {
   wait_for_turn(device, turn, percent);
 }
 
+/* More than one stream at work: counts down from SWITCHES since it was last seen. */
+static CUstream last_stream;
+static uint32_t switches;
+
+static void notice_stream(CUstream stream) {
+  CUstream before = __atomic_exchange_n(&last_stream, stream, __ATOMIC_RELAXED);
+  uint32_t left = __atomic_load_n(&switches, __ATOMIC_RELAXED);
+  if (before != stream)
+    __atomic_store_n(&switches, SWITCHES, __ATOMIC_RELAXED);
+  else if (left)
+    __atomic_store_n(&switches, left - 1, __ATOMIC_RELAXED);
+}
+
 /* Which way the next launches of this stream are measured. */
 static int measured_singly(const struct launch *launch, const struct profile *profile, int limited) {
   if (limited) return !launch->estimate->samples || launch->expected_ns >= SHORT_NS || profile->sparse;
@@ -308,6 +322,7 @@ static void prepare(struct launch *launch, CUstream stream, struct context curre
   const struct guest_limits *limits = guest_limits_of(current.device);
   int limited = limits->compute_percent < 100;
   struct profile *profile = meter_profile(stream, current.index);
+  notice_stream(stream);
   meter_collect();
   if (limits->flags & VGPU_DEVICE_FROZEN) wait_while_frozen(current.device);
   if (limited) {
@@ -358,11 +373,14 @@ static uint32_t unmeasured_launches(uint64_t each_ns) {
   return (uint32_t)(count + dice % (count / 4));
 }
 
-/* After a single measure where the host is slow: the next ones go unmeasured. */
+/* After a single measure where the host is slow: the next ones go unmeasured. Not so with
+ * several streams under a limit: a single measure would hold the time in which its kernel
+ * waited for unmeasured ones of other streams. */
 static void grant_unmeasured(struct grant *grant, uint64_t expected) {
   struct profile *profile = meter_profile(grant->stream, context_current().index);
   uint32_t rounds = __atomic_load_n(&profile->sparse, __ATOMIC_RELAXED);
   if (!rounds || expected >= SHORT_NS || is_ambiguous(grant->stream)) return;
+  if (grant->limited && __atomic_load_n(&switches, __ATOMIC_RELAXED)) return;
   __atomic_store_n(&profile->sparse, rounds - 1, __ATOMIC_RELAXED);
   grant->left = grant->granted = unmeasured_launches(expected);
   grant->each_ns = grant->limited ? 0 : expected;

@@ -72,7 +72,55 @@ static void short_kernels(void) {
   CHECK_EQUAL(failed, 0);
 }
 
+/* ---- random mixes ------------------------------------------------------------------- */
+
+static uint64_t mix_seed;
+
+static uint64_t dice(void) {
+  mix_seed ^= mix_seed << 13;
+  mix_seed ^= mix_seed >> 7;
+  mix_seed ^= mix_seed << 17;
+  return mix_seed;
+}
+
+/* Some kernels, streams and pauses drawn by lot: bursts, think time, waits for the GPU.
+ * It always has more to do, so its share is its limit. */
+static double mixed(void *argument) {
+  const char *names[] = {"k_8us", "k_30us", "k_200us", "k_700us", "k_3ms", "k_15ms"};
+  CUfunction functions[6];
+  CUstream streams[3];
+  mix_seed = *(uint64_t *)argument * 0x9e3779b97f4a7c15u | 1;
+  uint32_t percent = 10 + (uint32_t)(dice() % 70);
+  unsigned kinds = 1 + (unsigned)(dice() % 6), first = (unsigned)(dice() % 6);
+  slice_new(VGPU_UNLIMITED, percent);
+  virtual_time(0);
+  gpu_context();
+  for (int i = 0; i < 6; i++) functions[i] = gpu_function(names[i]);
+  for (int i = 0; i < 3; i++) CHECK_EQUAL(cuStreamCreate(&streams[i], CU_STREAM_NON_BLOCKING), CUDA_SUCCESS);
+  uint64_t since = virtual_now(), before = SIM(sim_busy_ns)(0, 0);
+  while (virtual_now() < since + 20 * SECOND) {
+    unsigned burst = 1 + (unsigned)(dice() % 30);
+    for (unsigned i = 0; i < burst; i++)
+      CHECK_EQUAL(launch_on(functions[(first + dice() % kinds) % 6], 132, streams[dice() % 3]), CUDA_SUCCESS);
+    if (dice() % 4 == 0) CHECK_EQUAL(cuCtxSynchronize(), CUDA_SUCCESS);
+    virtual_sleep(dice() % 20000);
+  }
+  double share = 100.0 * (double)(SIM(sim_busy_ns)(0, 0) - before) / (double)(virtual_now() - since);
+  return share - percent;
+}
+
+static void mixes(void) {
+  int failed = 0;
+  for (uint64_t seed = 1; seed <= 40; seed++) {
+    char what[48];
+    snprintf(what, sizeof what, "mix %u off its limit by", (unsigned)seed);
+    failed += !near(in_child(mixed, &seed), 0, 1.0, what);
+  }
+  CHECK_EQUAL(failed, 0);
+}
+
 static const struct test tests[] = {
+    {"random mixes of kernels, streams and pauses are held to a point", mixes},
     {"one process gets its share to a point, for every kernel length, grid and pace", matrix},
     {"kernels too short to time one by one are held to a point as well", short_kernels},
 };

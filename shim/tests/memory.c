@@ -1,6 +1,7 @@
 /* Every kind of memory is charged to the byte, refused at the limit, and given
  * back by whatever frees it. The simulated driver says what is physically held. */
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -416,6 +417,41 @@ static void no_overshoot(void) {
   CHECK(slice.usage->devices[0].total.refused > 0);
 }
 
+extern const char *fail_at;
+extern unsigned fail_countdown;
+
+/* Dies between the driver's answer and our booking of it. */
+static void die_at(const char *point) {
+  CUdeviceptr ptr;
+  int status;
+  pid_t child = fork();
+  if (!child) {
+    SIM(sim_set)("fork_reinit", 1);
+    gpu_context();
+    CHECK_EQUAL(cuMemAlloc_v2(&ptr, 100 * MIB), CUDA_SUCCESS);
+    fail_at = point;
+    fail_countdown = 1;
+    if (!cuMemAlloc_v2(&ptr, 100 * MIB)) cuMemFree_v2(ptr);
+    exit(0);
+  }
+  waitpid(child, &status, 0);
+  CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+static void killed_in_a_call(void) {
+  const char *points[] = {"memory:allocated", "memory:freed", "charge:used", "discharge:lane"};
+  uint64_t repaired;
+  slice = slice_new(256 * MIB, 100);
+  for (int i = 0; i < 4; i++) {
+    die_at(points[i]);
+    CHECK(used() >= 100 * MIB);
+    CHECK_EQUAL(vgpu_usage_reap(slice.usage, slice.fd), 1);
+    CHECK_EQUAL(vgpu_usage_reconcile(slice.usage, 0, &repaired), 0);
+    CHECK_EQUAL(used(), 0);
+    CHECK_EQUAL(SIM(sim_device_memory_used)(0), SIM(sim_get)("reserved_bytes"));
+  }
+}
+
 static void *allocate_and_free(void *unused) {
   CUcontext context = unused;
   CUdeviceptr ptr[64] = {0};
@@ -477,6 +513,7 @@ static const struct test tests[] = {
     {"overflow goes to host memory only when allowed, within its budget", spills},
     {"without a memory limit the driver's own answers stand", unlimited},
     {"racing processes never hold a byte more than the limit", no_overshoot},
+    {"a process killed in the middle of a call leaves nothing behind", killed_in_a_call},
     {"racing threads end with an exact account", threads},
     {"a hundred thousand allocations come back in any order", many_live_in_any_order},
 };
