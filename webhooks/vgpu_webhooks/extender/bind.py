@@ -12,12 +12,16 @@ from vgpu import ledger, reservations, values
 from vgpu.api import names
 from vgpu.placement import choice
 from vgpu_kube import errors, logs
-from vgpu_webhooks.extender import pods, release, turns, view, wire, writing
+from vgpu_webhooks.extender import backlog, pods, release, turns, view, wire, writing
 
 logger = logging.getLogger(__name__)
 
 PARALLEL = 32
 """Bindings at the same time: more would only queue for connections, and the Lease's renewal behind them."""
+
+
+BACKLOG = 2 * PARALLEL
+"""Bindings under way, waiting ones included, above which Filter lets kube-scheduler wait."""
 
 
 class NotBound(Exception):  # noqa: N818 - the answer to kube-scheduler
@@ -46,6 +50,7 @@ class Binder:
         self._turns = pod_turns
         self._clock = clock
         self._limit = asyncio.Semaphore(PARALLEL)
+        self.backlog = backlog.Backlog(BACKLOG)
 
     async def bind(self, args: wire.BindingArgs) -> None:
         """Returns once the pod is bound to the node and its slice is in the ledger.
@@ -53,6 +58,10 @@ class Binder:
         Raises NotBound, view.Unanswerable, writing.Standby or KubeError.
         """
         reign = self._writer.reign
+        with self.backlog.one_more():
+            await self._bind(args, reign)
+
+    async def _bind(self, args: wire.BindingArgs, reign: int) -> None:
         async with self._turns.turn(args.uid), self._limit:
             pod = await self._pod(args)
             if pod.node is not None and pod.node != args.node:

@@ -55,6 +55,10 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+EASE_SECONDS = 2.0
+"""How long Filter waits for Bindings under way; well below kube-scheduler's time limit."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What differs between one extender and another."""
@@ -166,6 +170,7 @@ class Extender:
         """ExtenderFilterResult for a pod."""
         if not await self.lead.called(patience_seconds=self.settings.patience_seconds):
             return wire.filter_error(self._rejected("Standby", self._standby()))
+        await self.binder.backlog.eased(patience_seconds=EASE_SECONDS)
         try:
             with self.metrics.timed("filter"):
                 verdict = await self.filter.answer(args)
