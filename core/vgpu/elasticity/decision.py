@@ -1,0 +1,265 @@
+"""One decision about one claim: grow the slices where they stand, then replicas, then say what is missing.
+
+The way down is the reverse, later. The answer carries its signals, inputs and clamps, so that it can be
+explained; writing it anywhere is not done here.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum, StrEnum
+
+from vgpu import values
+from vgpu.elasticity import demand, facts, horizontal, memory, settings, sleeping, state, vertical
+
+
+class Action(Enum):
+    """The foremost thing a decision changes."""
+
+    HOLD = "Hold"
+    GROW = "Grow"
+    SHRINK = "Shrink"
+    SCALE_UP = "ScaleUp"
+    SCALE_DOWN = "ScaleDown"
+    SLEEP = "Sleep"
+    WAKE = "Wake"
+
+
+class Reason(StrEnum):
+    """Why, in words a condition can carry."""
+
+    NO_SIGNAL = "NoSignal"
+    NO_SLICES = "NoSlices"
+    AT_TARGET = "AtTarget"
+    OBJECTIVE_MISSED = "ObjectiveMissed"
+    DEMAND_ROSE = "DemandRose"
+    DEMAND_FELL = "DemandFell"
+    NO_ROOM = "NoRoom"
+    MEMORY_DENIED = "MemoryDenied"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What should be, per slice id and for the claim; what is not named stays.
+
+    ``allocations`` holds only slices that change. ``replicas`` is None where the claim does not scale.
+    ``limited`` tells that demand is left which nothing could serve.
+    """
+
+    action: Action
+    reason: Reason
+    allocations: Mapping[str, values.Amounts] = field(default_factory=dict)
+    replicas: int | None = None
+    sleep: frozenset[str] = frozenset()
+    wake: frozenset[str] = frozenset()
+    limited: bool = False
+    signals: Mapping[str, float] = field(default_factory=dict)
+    inputs: Mapping[str, float] = field(default_factory=dict)
+    clamps: tuple[str, ...] = ()
+    message: str = ""
+
+
+def decide(
+    claim: facts.ClaimFacts, before: state.State, *, now: float, rule: settings.Settings = settings.DEFAULT
+) -> tuple[Decision, state.State]:
+    """The decision about a claim now, and what to remember for the next one.
+
+    Without a fresh rate nothing changes; no slice leaves the range from its requests to its limits.
+    """
+    _, newest = state.seen(before, claim.samples)
+    if newest is None or now - newest > rule.stale_seconds:
+        return _held(claim, Reason.NO_SIGNAL, "no rate of work newer than the allowed age"), before
+    wanted, after = demand.measured(claim, before, rule, now=now)
+    rate = wanted.expected * min(wanted.alarm, rule.alarm_share)
+    naps = sleeping.naps(claim, rate)
+    serving = [each for each in claim.slices if naps.serves(each)]
+    sized = vertical.sizes(serving, rate=rate, curve=claim.curve)
+    after = _refusals(after, sized, wanted, rule, now=now)
+    after = sleeping.remembered(claim, after, naps, now=now)
+    count = _count(claim, wanted, sized, after, rule, now=now)
+    replicas = horizontal.wished(claim, count)
+    return _composed(claim, wanted, sized, replicas, naps, after, rule, now=now)
+
+
+def _held(claim: facts.ClaimFacts, reason: Reason, message: str) -> Decision:
+    return Decision(action=Action.HOLD, reason=reason, replicas=claim.replicas, message=message)
+
+
+def _refusals(
+    after: state.State, sized: vertical.Sizes, wanted: demand.Demand, rule: settings.Settings, *, now: float
+) -> state.State:
+    """Remember since when the devices refuse more than a little of the growth."""
+    refused = sized.unserved_rate > rule.refused_part * max(wanted.expected, 1e-9)
+    since = (now if after.refused_since is None else after.refused_since) if refused else None
+    return after if since == after.refused_since else replace(after, refused_since=since)
+
+
+def _count(
+    claim: facts.ClaimFacts,
+    wanted: demand.Demand,
+    sized: vertical.Sizes,
+    after: state.State,
+    rule: settings.Settings,
+    *,
+    now: float,
+) -> int:
+    """Replicas for what lasts, with sleepers in reserve; more for an alarm or for devices that refuse."""
+    count = horizontal.needed(wanted.needed, claim.curve)
+    if claim.can_sleep:
+        count += math.ceil(rule.standby * count)
+    serving = len(sized.percent)
+    if wanted.alarm > 1:
+        count = max(count, math.ceil(serving * min(wanted.alarm, rule.alarm_replicas)))
+    if now < after.alarm_until:
+        count = max(count, serving)
+    if _lasts(after, rule, now=now):
+        missing = math.ceil(sized.unserved_rate / claim.curve.efficient_rate - 1e-9)
+        count = max(count, len(after.asleep_since) + serving + max(1, missing))
+    return count
+
+
+def _lasts(after: state.State, rule: settings.Settings, *, now: float) -> bool:
+    """True when the devices have refused growth for some time."""
+    return after.refused_since is not None and now - after.refused_since >= rule.refused_seconds
+
+
+def _composed(
+    claim: facts.ClaimFacts,
+    wanted: demand.Demand,
+    sized: vertical.Sizes,
+    replicas: horizontal.Replicas,
+    naps: sleeping.Naps,
+    after: state.State,
+    rule: settings.Settings,
+    *,
+    now: float,
+) -> tuple[Decision, state.State]:
+    allocations = _allocations(claim, sized, after, rule, now=now)
+    grown = {id_ for id_, amounts in allocations.items() if _grows(claim, id_, amounts)}
+    if grown:
+        after = replace(after, grown_at={**after.grown_at, **dict.fromkeys(grown, now)})
+    count = sleeping.kept(claim, replicas.wished, after, rule, now=now)
+    action = _action(claim, allocations, grown, count, naps)
+    limited = sized.unserved_rate > rule.refused_part * wanted.expected and replicas.wished < replicas.needed
+    decision = Decision(
+        action=action,
+        reason=_reason(action, wanted, claim, limited=limited),
+        allocations=allocations,
+        replicas=None if claim.replicas is None else count,
+        sleep=naps.sleep,
+        wake=naps.wake,
+        limited=limited,
+        signals=_signals(claim, wanted),
+        inputs=_inputs(claim, wanted, sized, replicas),
+        clamps=replicas.clamps,
+        message="; ".join(wanted.reasons),
+    )
+    return decision, after
+
+
+def _allocations(
+    claim: facts.ClaimFacts,
+    sized: vertical.Sizes,
+    after: state.State,
+    rule: settings.Settings,
+    *,
+    now: float,
+) -> dict[str, values.Amounts]:
+    """The slices that change, with what they should have."""
+    changed = {}
+    for each in claim.slices:
+        percent = each.allocated.compute_percent
+        if each.id in after.asleep_since:
+            percent = each.requests.compute_percent
+        elif each.id in sized.percent:
+            quiet = now - after.grown_at.get(each.id, -math.inf) >= rule.hold_seconds
+            wished = sized.percent[each.id]
+            percent = vertical.settled(each, wished, deadband=rule.deadband, may_shrink=quiet)
+        amounts = values.Amounts(memory_bytes=memory.wished_bytes(each, rule), compute_percent=percent)
+        if amounts != each.allocated:
+            changed[each.id] = amounts
+    return _within_quota(claim, changed)
+
+
+def _within_quota(claim: facts.ClaimFacts, changed: dict[str, values.Amounts]) -> dict[str, values.Amounts]:
+    """The changes with growth cut, in order of ids, to what the quota admits beside the shrinks."""
+    pool, held = claim.pool, {each.id: each for each in claim.slices}
+    if pool.quota_percent is None and pool.quota_memory_bytes is None:
+        return changed
+    left = {"compute_percent": pool.quota_percent, "memory_bytes": pool.quota_memory_bytes}
+    cut = {}
+    for id_ in sorted(changed):
+        amounts, present = changed[id_], held[id_].allocated
+        for name, most in left.items():
+            if most is not None:
+                extra = min(getattr(amounts, name) - getattr(present, name), max(0, most))
+                left[name] = most - max(0, extra)
+                amounts = replace(amounts, **{name: getattr(present, name) + extra})
+        if amounts != present:
+            cut[id_] = amounts
+    return cut
+
+
+def _grows(claim: facts.ClaimFacts, slice_id: str, amounts: values.Amounts) -> bool:
+    present = next(each.allocated for each in claim.slices if each.id == slice_id)
+    return amounts.compute_percent > present.compute_percent
+
+
+def _action(
+    claim: facts.ClaimFacts,
+    allocations: Mapping[str, values.Amounts],
+    grown: set[str],
+    count: int,
+    naps: sleeping.Naps,
+) -> Action:
+    present = claim.replicas or 0
+    larger = any(
+        amounts.memory_bytes > each.allocated.memory_bytes
+        for each in claim.slices
+        if (amounts := allocations.get(each.id)) is not None
+    )
+    happens: Sequence[tuple[bool, Action]] = (
+        (claim.replicas is not None and count > present, Action.SCALE_UP),
+        (bool(naps.wake), Action.WAKE),
+        (bool(grown) or larger, Action.GROW),
+        (claim.replicas is not None and count < present, Action.SCALE_DOWN),
+        (bool(naps.sleep), Action.SLEEP),
+        (bool(allocations), Action.SHRINK),
+    )
+    return next((action for happened, action in happens if happened), Action.HOLD)
+
+
+def _reason(action: Action, wanted: demand.Demand, claim: facts.ClaimFacts, *, limited: bool) -> Reason:
+    if action in (Action.GROW, Action.SCALE_UP, Action.WAKE):
+        if any(each.memory_denied for each in claim.slices) and action is Action.GROW:
+            return Reason.MEMORY_DENIED
+        return Reason.OBJECTIVE_MISSED if wanted.alarm > 1 else Reason.DEMAND_ROSE
+    if action is not Action.HOLD:
+        return Reason.DEMAND_FELL
+    if not claim.slices:
+        return Reason.NO_SLICES
+    return Reason.NO_ROOM if limited else Reason.AT_TARGET
+
+
+def _signals(claim: facts.ClaimFacts, wanted: demand.Demand) -> dict[str, float]:
+    found = {"rate": wanted.rate, "slope": wanted.slope}
+    if claim.queued is not None:
+        found["queued"] = claim.queued
+    found.update({each.name: each.value for each in claim.objectives if each.value is not None})
+    return found
+
+
+def _inputs(
+    claim: facts.ClaimFacts, wanted: demand.Demand, sized: vertical.Sizes, replicas: horizontal.Replicas
+) -> dict[str, float]:
+    return {
+        "expectedRate": wanted.expected,
+        "neededRate": wanted.needed,
+        "headroom": wanted.headroom,
+        "alarm": wanted.alarm,
+        "efficientPercent": claim.curve.efficient_percent,
+        "efficientRate": claim.curve.efficient_rate,
+        "unservedRate": sized.unserved_rate,
+        "neededReplicas": replicas.needed,
+        "poolFree": claim.pool.free,
+    }

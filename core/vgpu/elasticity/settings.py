@@ -1,0 +1,83 @@
+"""The loop's constants in one place, with where each comes from. No decision is made here."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How the loop reacts; times are seconds. The experiments: docs/decisions/0003-dual-elastic-rule.md."""
+
+    headroom: float = 1.1
+    """Share and replicas are sized for the expected rate times this."""
+
+    calm_headroom: float = 1.05
+    """Headroom when nothing of the pool is free."""
+
+    calm_free: float = 0.2
+    """Below this free part of the pool, headroom falls and neither forecast nor alarm enlarges anything."""
+
+    share_window: float = 20.0
+    """Shares are sized for the largest expectation of this time."""
+
+    median_window: int = 15
+    """Samples of which the median is what lasts; replicas follow what lasts."""
+
+    mean_window: int = 8
+    """Samples that make up the rate of now."""
+
+    trend_window: int = 40
+    """Samples of the trend."""
+
+    trend_errors: float = 4.0
+    """Standard errors above which a rise is believed."""
+
+    start_seconds: float = 25.0
+    """How far ahead replicas are asked for: the time one takes to start."""
+
+    target_use: float = 0.9
+    """Part of the replicas' capacity that a forecast may fill."""
+
+    alarm_batches: float = 1.5
+    """More waiting work than this many batches per replica is an alarm."""
+
+    alarm_seconds: float = 30.0
+    """How long an alarm's larger replica set is kept."""
+
+    alarm_share: float = 2.0
+    """The most by which an alarm multiplies the shares."""
+
+    alarm_replicas: float = 1.5
+    """The most by which an alarm multiplies the replicas."""
+
+    refused_part: float = 0.1
+    """Growth refused by the devices beyond this part asks for one replica elsewhere."""
+
+    refused_seconds: float = 5.0
+    """How long that has to last."""
+
+    deadband: float = 0.1
+    """Share changes below this part of the allocation are not made."""
+
+    hold_seconds: float = 20.0
+    """A slice that grew is not shrunk again before this time."""
+
+    stale_seconds: float = 15.0
+    """Without a sample for this long nothing is changed."""
+
+    stabilization_seconds: float = 300.0
+    """Replicas follow the largest need of this time on their way down."""
+
+    standby: float = 0.5
+    """Sleeping replicas kept beside those needed, as a part of them; for claims whose replicas can sleep."""
+
+    asleep_seconds: float = 300.0
+    """How long a surplus replica sleeps before it is removed."""
+
+    memory_margin: float = 1.15
+    """Memory is sized for the peak in use times this (VPA's margin)."""
+
+    memory_step: float = 1.2
+    """A refused allocation enlarges memory by at least this factor (VPA's step after OOM)."""
+
+
+DEFAULT = Settings()

@@ -1,0 +1,97 @@
+"""What a slice of each size serves: from a profile, or learned from use per unit of work.
+
+Whether a slice should have that size is decided in ``vertical`` and ``horizontal``.
+"""
+
+import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+FORGET = 0.02
+"""Weight of a new observation in the learned compute per unit of work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Rates that slices of ascending shares (percent of one GPU) serve within the objective.
+
+    Between points it is linear, below the first proportional; a larger share than the last serves no more.
+    ``efficient_percent`` serves most per percent, ``floor_percent`` is the least at which one unit of work
+    still meets the objective.
+    """
+
+    shares: tuple[int, ...]
+    rates: tuple[float, ...]
+    efficient_percent: int
+    floor_percent: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.shares or len(self.shares) != len(self.rates):
+            raise ValueError(f"expected as many shares as rates, found {len(self.shares)}, {len(self.rates)}")
+        if list(self.shares) != sorted(set(self.shares)) or list(self.rates) != sorted(self.rates):
+            raise ValueError("expected ascending shares and rates that never fall")
+        if self.shares[0] <= 0 or self.rates[0] <= 0:
+            raise ValueError("expected shares and rates above zero")
+
+    def rate_at(self, share: float) -> float:
+        """Units per second that a slice of this share serves."""
+        if share <= self.shares[0]:
+            return self.rates[0] * share / self.shares[0]
+        if share >= self.shares[-1]:
+            return self.rates[-1]
+        i = bisect.bisect_right(self.shares, share)
+        low, high = self.shares[i - 1], self.shares[i]
+        part = (share - low) / (high - low)
+        return self.rates[i - 1] + part * (self.rates[i] - self.rates[i - 1])
+
+    def share_for(self, rate: float) -> float:
+        """The least share that serves this rate; the last one where none does."""
+        if rate <= self.rates[0]:
+            return self.shares[0] * max(0.0, rate) / self.rates[0]
+        if rate > self.rates[-1]:
+            return float(self.shares[-1])
+        i = bisect.bisect_left(self.rates, rate)
+        low, high = self.rates[i - 1], self.rates[i]
+        return self.shares[i - 1] + (rate - low) / (high - low) * (self.shares[i] - self.shares[i - 1])
+
+    @property
+    def efficient_rate(self) -> float:
+        """What one slice of the efficient size serves."""
+        return self.rate_at(self.efficient_percent)
+
+
+def curve(points: Sequence[tuple[int, float]], *, floor_percent: int = 1) -> Curve:
+    """The curve through measured (share, rate) points, in any order; a rate that falls is levelled."""
+    shares, rates, best = [], [], 0.0
+    for share, rate in sorted(points):
+        best = max(best, rate)
+        shares.append(share)
+        rates.append(best)
+    efficient = max(range(len(shares)), key=lambda i: rates[i] / shares[i])
+    return Curve(tuple(shares), tuple(rates), shares[efficient], floor_percent)
+
+
+def linear(percent_per_unit: float, *, largest_percent: int) -> Curve:
+    """Every unit of work per second costs the same share, on a slice of any size."""
+    if percent_per_unit <= 0:
+        raise ValueError(f"expected a cost above zero, found {percent_per_unit}")
+    return Curve((largest_percent,), (largest_percent / percent_per_unit,), largest_percent)
+
+
+def demand(used_percent: float, throttled: float) -> float:
+    """De-censored use: what a slice would have used, had it not been held back for part of the time.
+
+    An alarm rather than a size: a batching server is always busy, so this asks for the fastest share.
+    """
+    return used_percent / max(0.05, 1.0 - throttled)
+
+
+def learned(before: float | None, *, used_percent: float, rate: float, lent: bool) -> float | None:
+    """The compute one unit of work per second needs, after one more observation; None until the first.
+
+    Use of lent compute teaches nothing: a server spends what it is lent without needing it.
+    """
+    if lent or rate <= 0 or used_percent <= 0:
+        return before
+    seen = used_percent / rate
+    return seen if before is None else before + FORGET * (seen - before)
