@@ -1,0 +1,120 @@
+"""The loop of this project: the decisions of ``vgpu.elasticity``, with lending by the agent's inner loop."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from elasticity import policy, profiles
+from elasticity.policies import sizing
+from vgpu import values
+from vgpu.elasticity import decision, facts, settings, state
+
+MOST_REPLICAS = 64
+ASLEEP_PERCENT = 1
+ROOMY = 0.8
+"""A new replica prefers a card with this part of its efficient size free, so that it can grow."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Ours:
+    """The dual loop with these constants."""
+
+    rule: settings.Settings = settings.DEFAULT
+    sleeps: bool = True
+    lends: bool = True
+    tick_seconds: int = 1
+    _states: dict[str, state.State] = field(default_factory=dict)
+
+    def begin(self, services: Sequence[policy.Known]) -> Mapping[str, tuple[policy.New, ...]]:
+        """A warm start for the rate with which the load begins."""
+        return {each.name: sizing.efficient(each.profile, self._first(each)) for each in services}
+
+    def _first(self, known: policy.Known) -> int:
+        count = sizing.replicas(known.profile, self.rule.headroom * sizing.beginning(known))
+        return count + math.ceil(self.rule.standby * count) if self.sleeps else count
+
+    def decide(self, view: policy.View) -> Mapping[str, policy.Orders]:
+        """Every claim in turn, each seeing what those before it took."""
+        free = [each.free_percent for each in view.cards]
+        orders = {}
+        for service in view.services:
+            claim = self._claim(service, view, free)
+            decided, self._states[service.name] = decision.decide(
+                claim, self._states.get(service.name, state.EMPTY), now=view.now, rule=self.rule
+            )
+            orders[service.name] = _orders(service, claim, decided)
+            _take(free, service, decided)
+        return orders
+
+    def _claim(self, service: policy.Service, view: policy.View, free: list[int]) -> facts.ClaimFacts:
+        curve = service.profile.curve
+        return facts.ClaimFacts(
+            slices=tuple(_slice(each, service.profile, free) for each in service.replicas),
+            curve=curve,
+            pool=facts.PoolFacts(
+                free=max(0, sum(free)) / (100 * len(free)), placeable=_placeable(service.profile, view, free)
+            ),
+            samples=(facts.Sample(at=view.now - 1, rate=service.rate),),
+            queued=service.queued,
+            batch=max(1, service.profile.most[curve.efficient_percent]),
+            replicas=len(service.replicas),
+            max_replicas=MOST_REPLICAS,
+            can_sleep=self.sleeps,
+        )
+
+
+def _slice(replica: policy.Replica, profile: profiles.Profile, free: list[int]) -> facts.SliceFacts:
+    memory = profile.memory_bytes
+    return facts.SliceFacts(
+        id=replica.id,
+        requests=values.Amounts(memory_bytes=memory, compute_percent=ASLEEP_PERCENT),
+        allocated=values.Amounts(memory_bytes=memory, compute_percent=replica.share),
+        limits=values.Amounts(memory_bytes=memory, compute_percent=100),
+        room=values.Amounts(memory_bytes=0, compute_percent=max(0, free[replica.card])),
+        neighbours_percent=100 - max(0, free[replica.card]) - replica.share,
+        ready=replica.ready,
+        asleep=replica.asleep,
+        used_percent=replica.used_percent,
+        throttled=replica.throttled,
+    )
+
+
+def _placeable(profile: profiles.Profile, view: policy.View, free: list[int]) -> int:
+    """A dry run of placement: replicas that the cards would take, with room to grow."""
+    share = max(profile.curve.floor_percent, _room(profile))
+    return sum(
+        min(max(0, percent) // share, card.free_memory_bytes // profile.memory_bytes)
+        for percent, card in zip(free, view.cards, strict=True)
+    )
+
+
+def _room(profile: profiles.Profile) -> int:
+    return math.ceil(ROOMY * profile.curve.efficient_percent)
+
+
+def _orders(service: policy.Service, claim: facts.ClaimFacts, decided: decision.Decision) -> policy.Orders:
+    present, wished = len(service.replicas), decided.replicas or 0
+    profile = service.profile
+    new = policy.New(share=profile.curve.floor_percent, room=_room(profile))
+    return policy.Orders(
+        shares={id_: amounts.compute_percent for id_, amounts in decided.allocations.items()},
+        start=(new,) * max(0, wished - present),
+        remove=_removed(service, decided.sleep, present - wished),
+        sleep=decided.sleep,
+        wake=decided.wake,
+    )
+
+
+def _removed(service: policy.Service, sleep: frozenset[str], count: int) -> frozenset[str]:
+    """Sleepers go first, then the smallest."""
+    order = sorted(
+        service.replicas,
+        key=lambda each: (not (each.asleep or each.id in sleep), each.share, -sizing.number(each.id)),
+    )
+    return frozenset(each.id for each in order[: max(0, count)])
+
+
+def _take(free: list[int], service: policy.Service, decided: decision.Decision) -> None:
+    for each in service.replicas:
+        if each.id in decided.allocations:
+            free[each.card] -= decided.allocations[each.id].compute_percent - each.share
