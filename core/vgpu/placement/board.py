@@ -112,9 +112,12 @@ class Board:
         """The slots that the policy looks at closely."""
         if not isinstance(self._policy, policy.Bounded):
             return slots
-        bounds = table.bounds[slots]
-        different = np.unique(bounds)[: self._policy.shortlist]
-        return slots[bounds <= different[-1]] if len(slots) else slots
+        slots = slots[np.isfinite(table.bounds[slots])]
+        different = np.unique(table.bounds[slots])[: self._policy.shortlist]
+        slots = slots[table.bounds[slots] <= different.max(initial=-np.inf)]
+        slots = slots[np.lexsort((self._ranked()[slots], table.bounds[slots]))]
+        first = np.searchsorted(table.bounds[slots], table.bounds[slots])
+        return slots[np.arange(len(slots)) - first < self._policy.peers]
 
     def _best(self, table: _Table, slots: Integers, request: values.Request) -> int | None:
         """The slot with the lowest score: bounds are made exact as long as one of them is the lowest."""

@@ -74,9 +74,12 @@ def place(
 def _shortlisted(
     rooms: list[inventory.NodeRoom], request: values.Request, chooser: policy.Bounded
 ) -> list[inventory.NodeRoom]:
-    bounds = [chooser.bound(room, fitting(room, request), request) for room in rooms]
-    limit = sorted(set(bounds))[: chooser.shortlist][-1]
-    return [room for room, bound in zip(rooms, bounds, strict=True) if bound <= limit]
+    by_bound: dict[float, list[inventory.NodeRoom]] = {}
+    for room in sorted(rooms, key=lambda room: room.node):
+        bound = chooser.bound(room, fitting(room, request), request)
+        by_bound.setdefault(bound, []).append(room)
+    lowest = sorted(by_bound)[: chooser.shortlist]
+    return [room for bound in lowest for room in by_bound[bound][: chooser.peers]]
 
 
 def memory_lack(room: inventory.NodeRoom, request: values.Request) -> str | None:

@@ -42,12 +42,18 @@ class Policy(Protocol):
 class Bounded(Policy, Protocol):
     """A policy that can say cheaply what a node's score is not below, and looks closely at few nodes.
 
-    It is asked to choose only where the bound is one of the ``shortlist`` lowest different ones.
+    It is asked to choose only where the bound is one of the ``shortlist`` lowest different ones, and there
+    only on the first ``peers`` nodes by name.
     """
 
     @property
     def shortlist(self) -> int:
         """How many different bounds are looked at."""
+        ...
+
+    @property
+    def peers(self) -> int:
+        """How many nodes of each of these bounds are looked at."""
         ...
 
     def bound(

@@ -26,6 +26,7 @@ class LeastFragmentation:
     bulk: float = 0.5
     sequences: int = 32
     shortlist: int = 16
+    peers: int = 2
     library: Path | None = field(default_factory=kernel.built)
     _stranded: fragmentation.Stranded = field(init=False, repr=False, compare=False)
     _unpacked: fragmentation.Unpacked = field(init=False, repr=False, compare=False)
