@@ -80,6 +80,14 @@ def main() -> int:
     if refusal:
         print(refusal, file=sys.stderr)
         return 2
+    try:
+        return _run(options)
+    except (OSError, subprocess.CalledProcessError, WorkerError) as error:
+        print(f"bench/gpu: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="vgpu-gpu-") as scratch:
         environment = _environment(options, Path(scratch))
         found = machine.identify(environment)
@@ -87,7 +95,8 @@ def main() -> int:
         if why:
             print(NO_GPU.format(why=why))
             return 0
-        return _measure(options, environment, found, Path(scratch))
+        environment["CUDA_VISIBLE_DEVICES"] = found["uuids"][options.device]
+        return _measure(options, environment, Path(scratch))
 
 
 def _refusal(options: argparse.Namespace) -> str | None:
@@ -130,20 +139,17 @@ def _not_measurable(found: dict[str, Any], options: argparse.Namespace) -> str |
     return None
 
 
-def _measure(
-    options: argparse.Namespace, environment: dict[str, str], found: dict[str, Any], scratch: Path
-) -> int:
+def _measure(options: argparse.Namespace, environment: dict[str, str], scratch: Path) -> int:
     library = options.library
     if library is None:
         _make("lib")
         library = BUILT / "libvgpu.so"
-    facts = found | machine.describe(environment, options.device)
+    facts = machine.identify(environment) | machine.describe(environment)
     bench = Machine(
         facts=facts,
         native=environment,
         library=library.resolve(),
         scratch=scratch,
-        device=options.device,
         seconds=options.seconds,
         starts=options.starts,
         rival=options.rival,
@@ -162,7 +168,7 @@ def _head(bench: Machine, *, rehearsal: bool) -> dict[str, Any]:
         return head | {"rehearsal": REHEARSAL, "seconds": bench.seconds}
     nvml = bench.facts["nvml"]
     return head | {
-        "gpu": bench.facts["names"][bench.device],
+        "gpu": bench.facts["names"][0],
         "memory_bytes": bench.memory,
         "driver": nvml.get("driver", f"unknown: {nvml.get('error')}"),
         "cuda": bench.facts["cuda"],

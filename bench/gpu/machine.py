@@ -90,6 +90,11 @@ class Slice:
         with LimitsPage(self.directory / "limits", writable=True) as page:
             page.update(0, **changes)
 
+    def gpu_ns(self) -> int:
+        """GPU time that the shim has counted."""
+        with UsagePage(self.usage_path) as page:
+            return page.read(0).counters.gpu_ns
+
     def used(self) -> int:
         """Bytes that the slice's processes hold."""
         with UsagePage(self.usage_path) as page:
@@ -98,13 +103,12 @@ class Slice:
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class Machine:
-    """One GPU of this machine. `seconds` is how long a throughput is measured."""
+    """One GPU of this machine, the only one that its processes see; `seconds` is for each throughput."""
 
     facts: dict[str, Any]
     native: Mapping[str, str]
     library: Path
     scratch: Path
-    device: int
     seconds: float
     starts: int = 200
     rival: Path | None = None
@@ -113,7 +117,7 @@ class Machine:
     @property
     def uuid(self) -> str:
         """The GPU that is measured."""
-        return str(self.facts["uuids"][self.device])
+        return str(self.facts["uuids"][0])
 
     @property
     def memory(self) -> int:
@@ -149,9 +153,9 @@ class Machine:
     ) -> Iterator[Worker]:
         """A process with a context on the GPU: without an environment the bare driver's."""
         with Worker(self.native if environment is None else environment) as process:
-            process.ask("start", self.device)
+            process.ask("start", 0)
             if load is not None:
-                process.ask("prepare", load)
+                process.ask("prepare", load, self.facts["rounds_per_ns"])
             yield process
 
 
@@ -174,15 +178,16 @@ def identify(environment: Mapping[str, str]) -> dict[str, Any]:
             return {"devices": 0, "simulated": False, "why": str(error)}
 
 
-def describe(environment: Mapping[str, str], device: int) -> dict[str, Any]:
-    """Memory, multiprocessors and NVML's facts of one device; NVML is left out where it does not answer."""
+def describe(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Memory, multiprocessors, speed and NVML's facts of the device, or NVML's refusal."""
     with Worker(environment) as process:
-        context_ms = process.ask("start", device)
+        context_ms = process.ask("start", 0)
         memory = process.ask("views")
         found = {
             "context_ms": context_ms,
             "memory": memory["cuDeviceTotalMem"],
             "multiprocessors": process.ask("multiprocessors"),
+            "rounds_per_ns": process.ask("calibrate"),
         }
         try:
             return found | {"nvml": process.ask("nvml_facts")}

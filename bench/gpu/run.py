@@ -7,6 +7,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:1] = [str(ROOT / "bench"), str(ROOT / "shim")]  # in place of this folder, whose names are ours
 
 if __name__ == "__main__":
-    from gpu import command
-
+    try:
+        from gpu import command
+    except ModuleNotFoundError as missing:
+        sys.exit(f"bench/gpu: {missing}; it needs cffi beside the standard library: pip install cffi")
     sys.exit(command.main())

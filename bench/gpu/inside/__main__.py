@@ -43,8 +43,11 @@ class Worker:
         """Milliseconds since the interpreter reached this module."""
         return (time.monotonic_ns() - STARTED) / 1e6
 
-    def prepare(self, name: str) -> None:
-        self.load = loads.make(name, self.driver)
+    def calibrate(self) -> dict[str, float]:
+        return loads.calibrate(self.driver)
+
+    def prepare(self, name: str, rates: dict[str, float]) -> None:
+        self.load = loads.make(name, self.driver, rates)
 
     def run(self, seconds: float) -> dict[str, Any]:
         assert self.load is not None
@@ -68,7 +71,7 @@ class Worker:
     def hold(self, size: int) -> None:
         self.held.append(self.driver.allocate(size))
 
-    def granularity(self, allocations: int) -> dict[str, int]:
+    def granularity(self, allocations: int) -> dict[str, int | None]:
         return holding.granularity(self.driver, allocations=allocations)
 
     def attempts(self, size: int, seconds: float) -> list[list[Any]]:

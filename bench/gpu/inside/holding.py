@@ -109,7 +109,7 @@ def _nvidia_smi_total(driver: Driver) -> int | None:
         return None
 
 
-def granularity(driver: Driver, *, allocations: int) -> dict[str, int]:
+def granularity(driver: Driver, *, allocations: int) -> dict[str, int | None]:
     """How physical memory shrinks under allocations of one byte: bytes a step, allocations a step."""
     free_before = driver.memory()[0]
     steps, addresses = [], []
@@ -124,7 +124,7 @@ def granularity(driver: Driver, *, allocations: int) -> dict[str, int]:
     between = [after[0] - before[0] for before, after in itertools.pairwise(steps)]
     return {
         "step_bytes": steps[-1][1] if steps else 0,
-        "allocations_per_step": min(between, default=0),
+        "allocations_per_step": min(between, default=None),
         "allocations": allocations,
     }
 

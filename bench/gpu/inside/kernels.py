@@ -37,23 +37,29 @@ DONE:
 }
 \0"""
 
-WARM_ROUNDS = 1_000_000
+WARM_ROUNDS = 300_000
 MEASURED = 20
 
 
-class Spin:
-    """The kernel, loaded; durations are in nanoseconds of one block alone."""
+Rates = dict[str, float]
+"""Rounds in a nanosecond, by number of blocks."""
 
-    def __init__(self, driver: Driver) -> None:
+
+class Spin:
+    """The kernel, loaded. A duration is that of the whole grid, as calibrated on the bare driver."""
+
+    def __init__(self, driver: Driver, rates: Rates) -> None:
         module, self.function = Handle(), Handle()
-        self._driver = driver
+        self._driver, self._rates = driver, rates
         driver.call("cuModuleLoadData", ctypes.byref(module), SPIN)
         driver.call("cuModuleGetFunction", ctypes.byref(self.function), module, b"spin")
-        self.rounds_per_ns = self._calibrate()
 
-    def _calibrate(self) -> float:
-        """Rounds in a nanosecond, at the clock that the GPU reaches when it is warm."""
-        launch = self._prepare(WARM_ROUNDS, blocks=self._driver.multiprocessors(), stream=None)
+    def rate(self, blocks: int) -> float:
+        """Rounds in a nanosecond with so many blocks, at the clock of a GPU that is warm.
+
+        Only without a limit: one would be measured as a slower GPU.
+        """
+        launch = self._prepare(WARM_ROUNDS, blocks=blocks, stream=None)
         for _ in range(MEASURED):
             launch()
         self._driver.synchronise()
@@ -64,11 +70,15 @@ class Spin:
         self._driver.synchronise()
         return WARM_ROUNDS * MEASURED / (self._driver.milliseconds(first, last) * 1e6)
 
+    def shortest(self) -> Launch:
+        """A function that launches as little work as there is."""
+        return self._prepare(1, blocks=1, stream=None)
+
     def launcher(
         self, ns: float, *, blocks: int, stream: Handle | None = None, cooperative: bool = False
     ) -> Launch:
         """A function that launches the kernel once."""
-        rounds = max(1, round(ns * self.rounds_per_ns))
+        rounds = max(1, round(ns * self._rates[str(blocks)]))
         return self._prepare(rounds, blocks=blocks, stream=stream, cooperative=cooperative)
 
     def _prepare(

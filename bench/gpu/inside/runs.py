@@ -74,7 +74,7 @@ def cost(
 def costs(driver: Driver, *, loops: int, sizes: list[int]) -> dict[str, Any]:
     """What driver calls cost; `floor` is the cheapest call there is, so mostly ctypes itself."""
     library, count, found = driver.library, ctypes.c_int(), ctypes.c_void_p()
-    launch = kernels.Spin(driver).launcher(0, blocks=1)
+    launch = kernels.Spin(driver, {}).shortest()
     event = driver.record(Handle(None))
     driver.synchronise()
     measured = {
@@ -93,6 +93,6 @@ def costs(driver: Driver, *, loops: int, sizes: list[int]) -> dict[str, Any]:
         ),
     }
     for size in sizes:
-        pairs = cost(lambda size=size: driver.free(driver.allocate(size)), loops=max(20, loops // 50))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+        pairs = cost(lambda size=size: driver.free(driver.allocate(size)), loops=max(20, loops // 10))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
         measured[f"cuMemAlloc+cuMemFree {size}"] = pairs
     return measured
