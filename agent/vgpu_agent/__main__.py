@@ -77,6 +77,7 @@ class Options:
 @click.option(
     "--port", type=click.IntRange(1, 65535), default=9100, help="Port of /healthz, /readyz, /metrics."
 )
+@click.option("--hami-metrics", is_flag=True, help="Export also under the names of HAMi's monitor.")
 @click.option(
     "--host",
     default="0.0.0.0",  # noqa: S104 -- kubelet and Prometheus come from other addresses

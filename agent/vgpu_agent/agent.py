@@ -23,7 +23,7 @@ from vgpu_agent import audit, devices, discovery, facts, metrics, reporting
 from vgpu_agent.csi.service import Changes
 from vgpu_agent.home import Home
 from vgpu_agent.lending import Lender
-from vgpu_agent.limits import Limits
+from vgpu_agent.limits import SETTLE_SECONDS, Limits
 from vgpu_agent.pages import AccountsError
 from vgpu_agent.publishing import Publisher
 from vgpu_agent.view import View
@@ -31,7 +31,7 @@ from vgpu_kube.events import Recorder
 from vgpu_kube.protocol import Kube
 
 LOOK_SECONDS = 0.25
-LEND_SECONDS = 0.05
+LEND_SECONDS = 0.06
 DISCOVER_SECONDS = 10.0
 AUDIT_SECONDS = 5.0
 
@@ -177,6 +177,7 @@ class Agent:
             began = self._clock.monotonic()
             self.limits.apply(ledger.node.slices)
             self.work.applied.observe(self._clock.monotonic() - began)
+            asyncio.get_running_loop().call_later(SETTLE_SECONDS, self.limits.look)
         self.publisher.look()
 
     def _tell(self) -> None:

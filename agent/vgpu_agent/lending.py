@@ -1,43 +1,39 @@
 """The inner loop's hands: measures every slice, asks the core who may borrow, writes loans into the pages.
 
-Twenty times a second and in microseconds: only totals are read, and only what changed is written. Also told
+Many times a second and in microseconds: only totals are read, and only what changed is written. Also told
 to the shim here is which part of its measured GPU time was really its own, because a GPU that switches
 between slices stretches everybody's kernels.
 """
 
 from collections import defaultdict
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from vgpu import lending
 from vgpu_agent.limits import Held, Limits
-from vgpu_agent.pages import AccountsError, SlicePages
+from vgpu_agent.pages import Accounts, AccountsError, SlicePages
 from vgpu_shim import usage
 
 WINDOW_NS = 200_000_000
 """Over how long the own part of measured time is taken; the shim's rings remember 0.8 s."""
 
 WHOLE_PERMILLE = 1000
+WINDOW_PERIODS = 4
+"""How many periods make a window: each device's part is measured once in it, one device after the other."""
+
+DEBT_NS = 10_000_000
+"""A slice that is so far in debt has launched more than its share pays for: it wants all of it."""
+
 STEADY_PERMILLE = 20
 """Smaller changes of that part are not worth a write: each makes every process look at the page again."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """One slice on one device: its id, entry, pages, and the device's index in them."""
+class _Place(NamedTuple):
+    """One slice on one device: its id, entry, pages, and the device's number in them."""
 
     slice_id: str
     held: Held
     pages: SlicePages
-    index: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """The counters of one slice on one device when they were read last."""
-
-    gpu_ns: int
-    throttled_ns: int
-    queued_ns: int
+    number: int
 
 
 class Lender:
@@ -46,7 +42,8 @@ class Lender:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._read_at = 0
-        self._readings: dict[tuple[str, int], _Reading] = {}
+        self._readings: dict[tuple[str, int], Accounts] = {}
+        self._turn = 0
         self._shares: dict[str, dict[str, lending.Share]] = {}
 
     def turn(self) -> None:
@@ -56,8 +53,10 @@ class Lender:
         readings = self._readings
         self._readings = {}
         places = self._places()
-        for device, on_device in places.items():
-            self._share(device, on_device, readings, period_ns, now)
+        for number, (device, on_device) in enumerate(places.items()):
+            measured = number % WINDOW_PERIODS == self._turn % WINDOW_PERIODS
+            self._share(device, on_device, readings, _Period(now, period_ns, measured))
+        self._turn += 1
         for device in self._shares.keys() - places.keys():
             del self._shares[device]
 
@@ -69,7 +68,7 @@ class Lender:
         """Takes all loans back; nobody would when the owners wake."""
         for on_device in self._places().values():
             for each in on_device:
-                each.pages.lend(each.index, lent_percent=0, busy_permille=0)
+                each.pages.lend(each.number, lent_percent=0, busy_permille=0)
         self._shares.clear()
 
     def _places(self) -> dict[str, list[_Place]]:
@@ -85,7 +84,7 @@ class Lender:
         """Reads a slice's counters on all its devices; False where its accounts are not to be trusted."""
         try:
             for index in range(len(held.slice.device_uuids)):
-                self._readings[slice_id, index] = _read(pages, index)
+                self._readings[slice_id, index] = pages.read(index)
         except AccountsError:  # ``limits`` says so at its next look
             return False
         return True
@@ -94,22 +93,23 @@ class Lender:
         self,
         device: str,
         places: list[_Place],
-        before: dict[tuple[str, int], _Reading],
-        period_ns: int,
-        now: int,
+        before: dict[tuple[str, int], Accounts],
+        period: "_Period",
     ) -> None:
-        tenants = [self._tenant(each, before.get((each.slice_id, each.index))) for each in places]
-        permilles = _permilles(places, tenants, now)
-        shares = lending.share(tenants, self._shares.get(device, {}), period_ns=period_ns)
+        tenants = [
+            self._tenant(each, before.get((each.slice_id, each.number)), period.now) for each in places
+        ]
+        shares = lending.share(tenants, self._shares.get(device, {}), period_ns=period.length_ns)
+        permilles = _permilles(places, tenants, period.now) if period.measured else _written(places)
         self._shares[device] = shares
         for each, permille in zip(places, permilles, strict=True):
             each.pages.lend(
-                each.index, lent_percent=shares[each.slice_id].lent_percent, busy_permille=permille
+                each.number, lent_percent=shares[each.slice_id].lent_percent, busy_permille=permille
             )
 
-    def _tenant(self, place: _Place, before: _Reading | None) -> lending.Tenant:
-        now = self._readings[place.slice_id, place.index]
-        last = before or now
+    def _tenant(self, place: _Place, before: Accounts | None, clock_ns: int) -> lending.Tenant:
+        accounts = self._readings[place.slice_id, place.number]
+        now, last = accounts.counters, (before or accounts).counters
         return lending.Tenant(
             id=place.slice_id,
             allocated_percent=place.held.slice.allocated.compute_percent,
@@ -117,24 +117,32 @@ class Lender:
             used_ns=max(0, now.gpu_ns - last.gpu_ns),
             throttled_ns=max(0, now.throttled_ns - last.throttled_ns),
             queued_ns=max(0, now.queued_ns - last.queued_ns),
+            indebted=accounts.paid_at_ns > clock_ns + DEBT_NS,
         )
 
 
-def _read(pages: SlicePages, index: int) -> _Reading:
-    counters = pages.read(index).counters
-    return _Reading(counters.gpu_ns, counters.throttled_ns, counters.queued_ns)
+class _Period(NamedTuple):
+    """One period: its end and length in nanoseconds, and whether own parts are measured in it."""
+
+    now: int
+    length_ns: int
+    measured: bool
+
+
+def _written(places: list[_Place]) -> list[int]:
+    return [each.pages.busy_permille(each.number) or WHOLE_PERMILLE for each in places]
 
 
 def _permilles(places: list[_Place], tenants: list[lending.Tenant], now: int) -> list[int]:
     """What part of its measured time was each slice's own, in permille; whole where it was alone."""
-    written = [each.pages.lines[each.index].busy_permille or WHOLE_PERMILLE for each in places]
-    if sum(1 for each in tenants if each.used_ns) < 2 or len({each.index for each in places}) > 1:
+    written = _written(places)
+    if sum(1 for each in tenants if each.used_ns) < 2 or len({each.number for each in places}) > 1:
         measured = [WHOLE_PERMILLE] * len(places)
     elif not all(each.pages.sound for each in places):
         measured = written
     else:
         pages = [each.pages.usage for each in places]
-        shares = usage.busy_shares(pages, places[0].index, since_ns=max(0, now - WINDOW_NS), until_ns=now)
+        shares = usage.busy_shares(pages, places[0].number, since_ns=max(0, now - WINDOW_NS), until_ns=now)
         measured = [each.permille for each in shares]
     return [_steady(old, new) for old, new in zip(written, measured, strict=True)]
 

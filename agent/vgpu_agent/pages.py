@@ -12,6 +12,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from vgpu import enforcement
 from vgpu_shim import library
@@ -19,8 +20,8 @@ from vgpu_shim.limits import DeviceLimits, LimitsPage
 from vgpu_shim.usage import UsagePage
 
 WORD, COUNTERS = 8, 8
-_HEAD = struct.Struct(f"<Q184x{COUNTERS}Q")
-"""The first words of struct vgpu_usage_device: `used`, and its counters 192 bytes further on."""
+_HEAD = struct.Struct(f"<Q56xQ120x{COUNTERS}Q")
+"""The first words of struct vgpu_usage_device: `used`, `schedule` at 64, the counters at 192."""
 
 CUT_SHORT = "its accounts are missing or cut short; a process of the pod did that"
 
@@ -29,8 +30,7 @@ class AccountsError(Exception):
     """The accounts are not what the shim makes of them; the message says what was found."""
 
 
-@dataclass(frozen=True, slots=True)
-class Counters:
+class Counters(NamedTuple):
     """Numbers that only grow, in the order of the page. Times in nanoseconds, memory in bytes."""
 
     launches: int
@@ -42,11 +42,15 @@ class Counters:
     waited_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accounts:
-    """What a slice says it has used of one device."""
+class Accounts(NamedTuple):
+    """What a slice says it has used of one device.
+
+    ``paid_at_ns`` is when, by CLOCK_MONOTONIC, its share will have paid for all that it has launched: it
+    moves at the launch, while counters move when the work is done.
+    """
 
     used_bytes: int
+    paid_at_ns: int
     counters: Counters
 
 
@@ -66,6 +70,7 @@ class _Layout:
 def _layout() -> _Layout:
     opened = library.load()
     devices, device = "struct vgpu_usage", "struct vgpu_usage_device"
+    assert opened.ffi.offsetof(device, "schedule") == 64
     assert opened.ffi.offsetof(device, "total") == _HEAD.size - COUNTERS * WORD
     return _Layout(
         devices=int(opened.ffi.offsetof(devices, "devices")),
@@ -99,6 +104,10 @@ class SlicePages:
         """What the limits page says, by device in the slice's order."""
         return list(self._lines)
 
+    def busy_permille(self, index: int) -> int:
+        """What part of its measured time the page says is the slice's own; 0 for all."""
+        return self._lines[index].busy_permille
+
     @property
     def usage(self) -> UsagePage:
         """The accounts, for what reads them whole; call ``check`` before."""
@@ -115,8 +124,10 @@ class SlicePages:
 
     def lend(self, index: int, *, lent_percent: int, busy_permille: int) -> bool:
         """Puts a loan in force beside what the ledger says; False where it was already."""
-        line = replace(self._lines[index], lent_percent=lent_percent, busy_permille=busy_permille)
-        return self._write(index, line)
+        line = self._lines[index]
+        if (line.lent_percent, line.busy_permille) == (lent_percent, busy_permille):
+            return False
+        return self._write(index, replace(line, lent_percent=lent_percent, busy_permille=busy_permille))
 
     @property
     def sound(self) -> bool:
@@ -142,8 +153,10 @@ class SlicePages:
         head = os.pread(self._file, _HEAD.size, self._layout.offset(index))
         if len(head) < _HEAD.size:
             raise AccountsError(CUT_SHORT)
-        used, *counters = _HEAD.unpack(head)
-        return Accounts(used_bytes=used & self._layout.bytes_mask, counters=Counters(*counters[:-1]))
+        used, schedule, *counters, _ = _HEAD.unpack(head)
+        return Accounts(
+            used_bytes=used & self._layout.bytes_mask, paid_at_ns=schedule, counters=Counters(*counters)
+        )
 
     def reap(self) -> int:
         """Takes back what dead processes held and what crashes left counted twice; how many had died."""

@@ -25,7 +25,8 @@ REMEMBERED_PERIODS = 5
 class Tenant:
     """One slice on one device over one period: what it holds, may reach, used, and was held back for.
 
-    ``throttled_ns`` is time held back by its own limit, ``queued_ns`` by its work still in flight.
+    ``throttled_ns`` is time held back by its own limit, ``queued_ns`` by its work still in flight. A slice is
+    ``indebted`` when it has launched more than its share has paid for: it shows before the work is measured.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Tenant:
     used_ns: int
     throttled_ns: int
     queued_ns: int = 0
+    indebted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +75,7 @@ def _recent(tenant: Tenant, before: Share | None, period_ns: int) -> tuple[int, 
 def _reserved(tenant: Tenant, recent: tuple[int, ...], period_ns: int) -> int:
     """All of a slice's own share while its use moves or it waits; its recent peak once that is steady."""
     own, used = tenant.allocated_percent, recent[-1]
-    waits = _held_back(tenant.throttled_ns + tenant.queued_ns, period_ns)
+    waits = tenant.indebted or _held_back(tenant.throttled_ns + tenant.queued_ns, period_ns)
     if waits or len(recent) < REMEMBERED_PERIODS or used > max(recent[:-1]) + MARGIN_PERCENT:
         return own
     peak = max(recent)

@@ -1,3 +1,5 @@
+import dataclasses
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -83,6 +85,16 @@ def test_an_owner_whose_work_queues_behind_others_has_its_whole_share_back() -> 
     shares = settled(tenant("owner", 60, used=10), busy)
 
     shares = lending.share([tenant("owner", 60, used=10, queued=0.3), busy], shares, period_ns=PERIOD)
+
+    assert shares["busy"].lent_percent == 0
+
+
+def test_an_owner_that_has_launched_much_has_its_whole_share_back_before_any_of_it_is_done() -> None:
+    busy = tenant("busy", 40, used=40, throttled=0.5)
+    shares = settled(tenant("owner", 60), busy)
+
+    waking = dataclasses.replace(tenant("owner", 60), indebted=True)
+    shares = lending.share([waking, busy], shares, period_ns=PERIOD)
 
     assert shares["busy"].lent_percent == 0
 
