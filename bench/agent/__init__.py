@@ -1,0 +1,1 @@
+"""How quick the node agent is and what it costs; each figure beside what does the same without it."""
