@@ -16,6 +16,17 @@ static inline uint64_t estimate_key(const void *function, uint64_t x, uint64_t y
   return (key ^ key >> 31) | 1;
 }
 
+/* Other threads learn while one reads: each word for itself, samples last. */
+static inline int estimate_known(const struct estimate *estimate) {
+  return __atomic_load_n(&estimate->samples, __ATOMIC_ACQUIRE) != 0;
+}
+static inline uint64_t estimate_ns(const struct estimate *estimate) {
+  return __atomic_load_n(&estimate->ns, __ATOMIC_RELAXED);
+}
+static inline void estimate_unprobe(struct estimate *estimate) {
+  __atomic_store_n(&estimate->probing, 0, __ATOMIC_RELAXED);
+}
+
 /* Never NULL: with the table full an old entry makes room. */
 struct estimate *estimate_of(uint64_t key);
 void estimate_learn(struct estimate *estimate, uint64_t ns);

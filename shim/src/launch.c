@@ -56,7 +56,6 @@ struct grant {
 
 static __thread struct grant grants[STREAMS];
 static __thread uint32_t dice = 0x9e3779b9;
-static int many_devices;
 static pthread_key_t thread_end;
 static pthread_once_t thread_end_once = PTHREAD_ONCE_INIT;
 
@@ -70,9 +69,10 @@ static struct grant *grant_of(CUstream stream) {
 /* What the grant has paid for covers a launch of this kind: take it. */
 static int spend(struct grant *grant, uint64_t key) {
   const struct estimate *estimate = estimate_of(key);
-  if (!estimate->samples || estimate->ns >= SHORT_NS || grant->prepaid_ns < (int64_t)estimate->ns) return 0;
-  grant->prepaid_ns -= (int64_t)estimate->ns;
-  grant->spent_ns += estimate->ns;
+  uint64_t ns = estimate_ns(estimate);
+  if (!estimate_known(estimate) || ns >= SHORT_NS || grant->prepaid_ns < (int64_t)ns) return 0;
+  grant->prepaid_ns -= (int64_t)ns;
+  grant->spent_ns += ns;
   grant->left--;
   return 1;
 }
@@ -227,10 +227,10 @@ static void wait_for_window(uint32_t device) {
 /* A kernel never measured is let through once; its next launch waits for the figure. */
 static void wait_for_probe(struct estimate *estimate, uint32_t device) {
   uint64_t started = guest_clock.now(), now = started;
-  while (!__atomic_load_n(&estimate->samples, __ATOMIC_ACQUIRE) &&
+  while (!estimate_known(estimate) &&
          __atomic_load_n(&estimate->probing, __ATOMIC_RELAXED) && now - started < PATIENCE_NS) {
     meter_collect();
-    if (__atomic_load_n(&estimate->samples, __ATOMIC_ACQUIRE)) break;
+    if (estimate_known(estimate)) break;
     guest_clock.wait_until(NULL, 0, now + POLL_NS / 5);
     now = guest_clock.now();
   }
@@ -238,10 +238,10 @@ static void wait_for_probe(struct estimate *estimate, uint32_t device) {
 }
 
 static uint64_t expect(struct estimate *estimate, uint32_t device) {
-  if (!__atomic_load_n(&estimate->samples, __ATOMIC_ACQUIRE) &&
+  if (!estimate_known(estimate) &&
       __atomic_exchange_n(&estimate->probing, 1, __ATOMIC_RELAXED))
     wait_for_probe(estimate, device);
-  return __atomic_load_n(&estimate->samples, __ATOMIC_ACQUIRE) ? estimate->ns : GUESS_NS;
+  return estimate_known(estimate) ? estimate_ns(estimate) : GUESS_NS;
 }
 
 /* ---- one launch, the long way ----------------------------------------------------- */
@@ -283,8 +283,8 @@ static void notice_stream(CUstream stream) {
 
 /* Which way the next launches of this stream are measured. */
 static int measured_singly(const struct launch *launch, const struct profile *profile, int limited) {
-  if (limited) return !launch->estimate->samples || launch->expected_ns >= SHORT_NS || profile->sparse;
-  return !profile->samples || profile->mean_ns >= SHORT_NS || profile->sparse;
+  if (limited) return !estimate_known(launch->estimate) || launch->expected_ns >= SHORT_NS || profile_sparse(profile);
+  return !profile_known(profile) || profile_mean(profile) >= SHORT_NS || profile_sparse(profile);
 }
 
 static void renew(struct grant *grant, CUstream stream, struct context current, int limited) {
@@ -303,7 +303,7 @@ static int joins(const struct grant *grant, const struct launch *launch, CUstrea
 
 /* With many devices a default stream's handle may mean another stream at the next
  * launch: then each is looked at. */
-static int is_ambiguous(CUstream stream) { return many_devices && (uintptr_t)stream <= 2; }
+static int is_ambiguous(CUstream stream) { return guest.page->device_count > 1 && (uintptr_t)stream <= 2; }
 
 static void start_measure(struct launch *launch, CUstream stream, struct context current, uint64_t now) {
   struct grant *grant = launch->grant;
@@ -311,7 +311,7 @@ static void start_measure(struct launch *launch, CUstream stream, struct context
   grant->left = grant->granted = launch->single || !grant->open || is_ambiguous(stream) ? 1 : BATCH;
   if (!launch->single || !launch->estimate) return;
   if (!grant->open) { /* then nobody will learn from it, and nobody shall wait for it */
-    launch->estimate->probing = 0;
+    estimate_unprobe(launch->estimate);
     return;
   }
   grant->open->estimate = launch->estimate;
@@ -331,7 +331,7 @@ static void prepare(struct launch *launch, CUstream stream, struct context curre
     wait_for_window(current.device);
     pay(launch->grant, launch->expected_ns, current.device);
   } else {
-    launch->expected_ns = profile->samples ? profile->mean_ns : 0;
+    launch->expected_ns = profile_mean(profile);
   }
   launch->single = measured_singly(launch, profile, limited);
   uint64_t now = guest_clock.now();
@@ -356,7 +356,6 @@ static CUresult launch_begin(struct launch *launch, CUstream stream, const void 
   struct context current = context_current();
   if (!current.index) return CUDA_SUCCESS; /* the driver will say what is missing */
   if (current.device >= VGPU_DEVICES_MAX) return CUDA_ERROR_NOT_PERMITTED;
-  many_devices = guest.page->device_count > 1;
   launch->grant = grant_of(stream);
   prepare(launch, stream, current);
   return CUDA_SUCCESS;
@@ -396,7 +395,7 @@ static CUresult launch_end(struct launch *launch, CUresult result) {
     grant->prepaid_ns += (int64_t)launch->expected_ns * grant->limited;
     if (grant->open) grant->open->estimate = NULL; /* it says nothing about the kernel */
   }
-  if (result && launch->estimate) launch->estimate->probing = 0;
+  if (result && launch->estimate) estimate_unprobe(launch->estimate);
   if (launch->single || !grant->left || result) {
     close_grant(grant, guest_clock.now());
     meter_collect();

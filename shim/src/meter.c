@@ -157,7 +157,7 @@ struct measure *meter_open(CUstream stream, uint32_t context, uint32_t device, u
 }
 
 static void forget_probe(const struct measure *measure) {
-  if (measure->estimate) __atomic_store_n(&measure->estimate->probing, 0, __ATOMIC_RELAXED);
+  if (measure->estimate) estimate_unprobe(measure->estimate);
 }
 
 void meter_drop(struct measure *measure) {
@@ -263,17 +263,18 @@ static uint64_t without_gaps(struct measure *measure, uint64_t busy) {
   uint64_t host = measure->closed_ns - measure->opened_ns;
   if (measure->launches <= 1 || busy > host + host / 8) return busy;
   __atomic_store_n(&profile->sparse, SPARSE_ROUNDS, __ATOMIC_RELAXED);
-  uint64_t likely = profile->samples ? profile->mean_ns * measure->launches : busy;
+  uint64_t likely = profile_known(profile) ? profile_mean(profile) * measure->launches : busy;
   return likely < busy ? likely : busy;
 }
 
 static void learn(struct measure *measure, uint64_t busy) {
   struct profile *profile = measure->profile;
   uint64_t each = measure->launches ? busy / measure->launches : 0;
-  profile->mean_ns = profile->samples ? (profile->mean_ns * 3 + each) / 4 : each;
-  profile->samples += profile->samples < 1000;
+  uint64_t mean = profile_known(profile) ? (profile_mean(profile) * 3 + each) / 4 : each;
+  __atomic_store_n(&profile->mean_ns, mean, __ATOMIC_RELAXED);
+  __atomic_store_n(&profile->samples, 1, __ATOMIC_RELAXED);
   if (!measure->estimate) return;
-  if (measure->estimate->key == measure->key)
+  if (__atomic_load_n(&measure->estimate->key, __ATOMIC_RELAXED) == measure->key)
     estimate_learn(measure->estimate, busy);
   else
     forget_probe(measure);

@@ -12,6 +12,16 @@ struct profile {
   uint32_t sparse;    /* rounds to come in which only single launches are timed */
 };
 
+static inline int profile_known(const struct profile *profile) {
+  return __atomic_load_n(&profile->samples, __ATOMIC_RELAXED) != 0;
+}
+static inline uint64_t profile_mean(const struct profile *profile) {
+  return __atomic_load_n(&profile->mean_ns, __ATOMIC_RELAXED);
+}
+static inline uint32_t profile_sparse(const struct profile *profile) {
+  return __atomic_load_n(&profile->sparse, __ATOMIC_RELAXED);
+}
+
 /* An interval of work on one stream, from the moment its first launch is let go. */
 struct measure {
   struct measure *next;

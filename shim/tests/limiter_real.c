@@ -66,23 +66,59 @@ static void woken_sleeper(void) {
   CHECK(went - raised_ns < 400 * MS); /* 100 ms, and two kernels before it in the queue */
 }
 
-static void no_thread(void) {
+static CUcontext shared_context;
+static CUfunction shared_function;
+static uint64_t launch_until;
+
+static void *launch_in_thread(void *unused) {
+  CUstream stream;
+  CHECK_EQUAL(cuCtxSetCurrent(shared_context), CUDA_SUCCESS);
+  CHECK_EQUAL(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING), CUDA_SUCCESS);
+  for (unsigned i = 0; vgpu_clock_ns() < launch_until; i++) {
+    CHECK_EQUAL(launch_on(shared_function, 132, stream), CUDA_SUCCESS);
+    if (i % 16 == 0) CHECK_EQUAL(cuStreamSynchronize(stream), CUDA_SUCCESS);
+  }
+  return unused;
+}
+
+static void threads(void) {
+  pthread_t thread[4];
   struct slice slice = slice_new(VGPU_UNLIMITED, 50);
-  gpu_context();
-  CUfunction function = gpu_function("k_1ms");
-  for (int i = 0; i < 50; i++) CHECK_EQUAL(launch_on(function, 1, NULL), CUDA_SUCCESS);
-  CHECK(access("/proc/self/task", R_OK) == 0);
+  shared_context = gpu_context();
+  shared_function = gpu_function("k_500us");
+  uint64_t since = vgpu_clock_ns();
+  launch_until = since + 1500 * MS;
+  for (int i = 0; i < 4; i++) pthread_create(&thread[i], NULL, launch_in_thread, NULL);
+  for (int i = 0; i < 4; i++) pthread_join(thread[i], NULL);
+  CHECK_EQUAL(cuCtxSynchronize(), CUDA_SUCCESS);
+  double share = 100.0 * (double)SIM(sim_busy_ns)(0, 0) / (double)(vgpu_clock_ns() - since);
+  CHECK(near(share, 50, 5.0, "four threads"));
+  (void)slice;
+}
+
+static int count_threads(void) {
   FILE *status = fopen("/proc/self/status", "r");
   char line[256];
   int threads = 0;
   while (fgets(line, sizeof line, status)) sscanf(line, "Threads: %d", &threads);
-  CHECK_EQUAL(threads, 1);
+  fclose(status);
+  return threads;
+}
+
+static void no_thread(void) {
+  int before = count_threads(); /* a sanitizer has one of its own */
+  struct slice slice = slice_new(VGPU_UNLIMITED, 50);
+  gpu_context();
+  CUfunction function = gpu_function("k_1ms");
+  for (int i = 0; i < 50; i++) CHECK_EQUAL(launch_on(function, 1, NULL), CUDA_SUCCESS);
+  CHECK_EQUAL(count_threads(), before);
   (void)slice;
 }
 
 static const struct test tests[] = {
     {"on the real clock a process gets its share", solo},
     {"a launch that sleeps is woken by a higher limit", woken_sleeper},
+    {"four threads with streams of their own share the limit", threads},
     {"a limited process has no thread of ours", no_thread},
 };
 
