@@ -17,7 +17,7 @@ from vgpu import inventory, values
 from vgpu.placement import choice, explain, mix, policy
 
 REMEMBERED_SIZES = 256
-REMEMBERED_STATES = 100_000
+REMEMBERED_STATES = 20_000
 UNKNOWN_MEMORY = np.iinfo(np.int64).max
 
 Integers = npt.NDArray[np.int64]

@@ -14,7 +14,7 @@ from vgpu import inventory, values
 from vgpu.placement import kernel, mix, policy
 
 UNKNOWN_CPU = 1 << 40
-REMEMBERED = 500_000
+REMEMBERED = 30_000  # states of eight cards, about 2 KiB each
 
 
 class Kind(NamedTuple):
