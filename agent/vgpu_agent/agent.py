@@ -173,7 +173,7 @@ class Agent:
 
     def _ledger_changed(self) -> None:
         ledger = self.view.ledger
-        if ledger is not None:  # a deleted VGPUNode takes no limits away; it is made anew
+        if ledger is not None:
             began = self._clock.monotonic()
             self.limits.apply(ledger.node.slices)
             self.work.applied.observe(self._clock.monotonic() - began)
