@@ -8,13 +8,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 ROOMS := core operator webhooks agent shim e2e bench tests
 NODES ?= 1000
+ARGS ?=
 KEEP ?=
 
 export PYTHONHASHSEED := 0
 
-.PHONY: help setup controlplane fmt lint types test unit shim e2e demo clean
+.PHONY: help setup controlplane fmt lint types test unit shim sanitize e2e demo clean \
+  bench-scheduling bench-placement bench-shim bench-elasticity bench-agent
 help: ## Show the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.ready ## Virtual environment with the pinned dependencies
 
@@ -43,18 +45,37 @@ unit: setup ## Unit and property tests: no cluster, no GPU, seconds
 	@$(BIN)/python -m pytest tests -n 2
 
 shim: setup ## Build the shim and the simulated driver, run their tests
-	@$(MAKE) --no-print-directory -C shim test PYTHON=$(abspath $(BIN)/python)
+	@$(MAKE) --no-print-directory -s -C shim sim-test
+	@$(MAKE) --no-print-directory -s -C shim test PYTHON=$(abspath $(BIN)/python)
+
+sanitize: setup ## The shim's tests under address, undefined-behaviour and thread sanitizers
+	@$(MAKE) --no-print-directory -s -C shim sanitize PYTHON=$(abspath $(BIN)/python)
 
 e2e: controlplane ## End-to-end cases on a real control plane
-	@$(BIN)/python -m pytest e2e
+	@$(MAKE) --no-print-directory -s -C shim all
+	@$(BIN)/python -m pytest e2e -n 2 --dist loadfile
 
-test: lint types unit e2e ## Everything CI runs
+test: lint types unit shim e2e ## All tests; CI adds sanitize
 
 demo: controlplane ## The platform on a real control plane; KEEP=1 leaves it running
 	@$(BIN)/python -m vgpu_e2e.demo $(if $(KEEP),--keep)
 
 bench-scheduling: controlplane ## Pods bound per second and Filter latency; NODES=1000
-	@$(BIN)/python -m scheduling --nodes $(NODES)
+	@$(BIN)/python -m scheduling --nodes $(NODES) $(ARGS)
+
+bench-placement: setup ## The openb lists replayed, beside the published figures; ARGS="--seeds 1"
+	@$(BIN)/python -m placement $(ARGS)
+
+bench-shim: setup ## What the shim costs, native and shimmed in turn
+	@$(MAKE) --no-print-directory -s -C shim all
+	@$(BIN)/python bench/shim $(ARGS)
+
+bench-elasticity: setup ## The elastic loop beside its rivals on public traces
+	@$(BIN)/python -m elasticity $(ARGS)
+
+bench-agent: setup ## Apply latency, lending reaction and cost of the node agent
+	@$(MAKE) --no-print-directory -s -C shim all
+	@$(BIN)/python -m agent $(ARGS)
 
 clean: ## Remove build outputs and the virtual environment, not the cache
 	@rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
