@@ -1,8 +1,6 @@
 """Finds a GPU, runs the steps, writes the results; or says that there is no GPU, and claims nothing."""
 
 import argparse
-import contextlib
-import datetime
 import json
 import subprocess
 import sys
@@ -11,12 +9,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gpu import machine, steps
+from gpu import machine, report, steps
 from gpu.machine import ROOT, Machine, WorkerError
 
-RESULTS = ROOT / "bench" / "gpu" / "results"
 BUILT = ROOT / "build" / "shim"
-REHEARSAL = "A rehearsal on the simulated driver: it says nothing about any GPU."
 NO_GPU = "No NVIDIA GPU here ({why}): nothing was measured, and nothing is claimed."
 
 ABOUT = """\
@@ -40,7 +36,7 @@ steps:
 
 examples:
   python bench/gpu/run.py                           everything, about 40 minutes
-  python bench/gpu/run.py --steps facts memory      two steps
+  python bench/gpu/run.py --steps facts memory      two steps; the others may follow into the same file
   python bench/gpu/run.py --rehearse --seconds 0.3  tries the script itself, without a GPU
 """
 
@@ -82,7 +78,7 @@ def main() -> int:
         return 2
     try:
         return _run(options)
-    except (OSError, subprocess.CalledProcessError, WorkerError) as error:
+    except (OSError, subprocess.CalledProcessError, WorkerError, report.NotComparableError) as error:
         print(f"bench/gpu: {error}", file=sys.stderr)
         return 1
 
@@ -107,8 +103,8 @@ def _refusal(options: argparse.Namespace) -> str | None:
         given = getattr(options, name)
         if given is not None and not given.is_file():
             return f"--{name} {given}: no such file"
-    if options.rehearse and options.out is not None and RESULTS in options.out.resolve().parents:
-        return f"--out {options.out}: a rehearsal is no result and does not go to {RESULTS.relative_to(ROOT)}"
+    if options.rehearse and options.out is not None and report.RESULTS in options.out.resolve().parents:
+        return f"--out {options.out}: a rehearsal is no result and does not go to {report.RESULTS.name}/"
     return None
 
 
@@ -154,36 +150,21 @@ def _measure(options: argparse.Namespace, environment: dict[str, str], scratch: 
         starts=options.starts,
         rival=options.rival,
     )
-    report = _head(bench, rehearsal=options.rehearse)
-    print(json.dumps(report, indent=1))
-    report["steps"] = {name: _step(name, bench) for name in options.steps}
-    _write(report, options)
-    return int(any("failed" in step for step in report["steps"].values()))
+    return _steps(options, bench)
 
 
-def _head(bench: Machine, *, rehearsal: bool) -> dict[str, Any]:
-    """When, on what, with what; a rehearsal names no GPU and no driver."""
-    head: dict[str, Any] = {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
-    if rehearsal:
-        return head | {"rehearsal": REHEARSAL, "seconds": bench.seconds}
-    nvml = bench.facts["nvml"]
-    return head | {
-        "gpu": bench.facts["names"][0],
-        "memory_bytes": bench.memory,
-        "driver": nvml.get("driver", f"unknown: {nvml.get('error')}"),
-        "cuda": bench.facts["cuda"],
-        "others_on_the_gpu": nvml.get("processes"),
-        "commit": _commit(),
-        "seconds": bench.seconds,
-    }
-
-
-def _commit() -> str | None:
-    """The tree's commit; None outside a checkout."""
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    return None
+def _steps(options: argparse.Namespace, bench: Machine) -> int:
+    """Runs the steps asked for, and writes after each: a run that is cut off keeps what it has."""
+    made = report.head(bench, rehearsal=options.rehearse)
+    out = options.out or report.place(made)
+    made = report.resume(made, out)
+    for name in options.steps:
+        made["steps"][name] = _step(name, bench)
+        report.write(made, out)
+    print(f"written to {out}" if out is not None else json.dumps(made, indent=1))
+    if options.rehearse:
+        print(report.REHEARSAL)
+    return int(any("failed" in made["steps"][name] for name in options.steps))
 
 
 def _step(name: str, bench: Machine) -> dict[str, Any]:
@@ -195,17 +176,3 @@ def _step(name: str, bench: Machine) -> dict[str, Any]:
     except WorkerError as error:
         found = {"failed": str(error)}
     return found | {"took_seconds": round(time.monotonic() - started, 1)}
-
-
-def _write(report: dict[str, Any], options: argparse.Namespace) -> None:
-    text = json.dumps(report, indent=1) + "\n"
-    out = options.out
-    if out is None and not options.rehearse:
-        out = RESULTS / f"{report['date'][:10]}-{report['gpu'].replace(' ', '-')}.json"
-    if out is None:
-        print(text)
-        print(REHEARSAL)
-        return
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text)
-    print(f"written to {out}" + (f"; {REHEARSAL}" if options.rehearse else ""))

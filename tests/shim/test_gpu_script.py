@@ -70,6 +70,22 @@ def test_a_rehearsal_names_no_gpu(built: "Built", tmp_path: pathlib.Path) -> Non
     assert all(found["views_agree"] and found["codes"] == [2] for found in filled.values())
 
 
+def test_steps_of_the_same_kind_of_run_share_a_file(built: "Built", tmp_path: pathlib.Path) -> None:
+    out = tmp_path / "rehearsal.json"
+    options = ("--rehearse", "--out", out, "--steps")
+
+    codes = [
+        run(built.driver, tmp_path / "machine", *options, step).returncode
+        for step in ("memory-torch", "compute-torch")
+    ]
+    other = run(built.driver, tmp_path / "machine", "--seconds", "3", *options, "memory-torch")
+
+    assert codes == [0, 0]
+    assert set(json.loads(out.read_text())["steps"]) == {"memory-torch", "compute-torch"}
+    assert other.returncode == 1
+    assert "has seconds 10.0, this run 3.0: name another --out" in other.stderr
+
+
 def test_a_rehearsal_does_not_go_to_the_results(built: "Built", tmp_path: pathlib.Path) -> None:
     out = ROOT / "bench" / "gpu" / "results" / "rehearsal.json"
 

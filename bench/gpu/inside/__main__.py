@@ -11,8 +11,6 @@ from typing import Any
 from gpu.inside import holding, loads, lookups, nvml, pytorch, runs
 from gpu.inside.driver import Driver
 
-STARTED = time.monotonic_ns()
-
 
 class Worker:
     """The commands; what they return goes out as JSON."""
@@ -38,10 +36,6 @@ class Worker:
         before = time.monotonic_ns()
         self.driver.start(device)
         return (time.monotonic_ns() - before) / 1e6
-
-    def since_start(self) -> float:
-        """Milliseconds since the interpreter reached this module."""
-        return (time.monotonic_ns() - STARTED) / 1e6
 
     def calibrate(self) -> dict[str, float]:
         return loads.calibrate(self.driver)
