@@ -22,10 +22,11 @@ GPU = "GPU-11111111-2222-3333-4444-555555555555"
 RESIZES = 10_000
 SEED = 20260131
 
-# Allocates and frees at random until its input ends. A refusal is spurious where the limit, read before and
-# after, would have had room; the driver's own figures are asked, which is what an application would see.
+# Allocates and frees at random until its input ends. A refusal is spurious where there was room and the limits
+# page did not change meanwhile; the driver's own figures are asked, which is what an application would see.
 WORKER = """
-import ctypes, json, random, select, sys
+import ctypes, json, mmap, os, random, select, struct, sys
+page = mmap.mmap(os.open(os.environ["VGPU_DIR"] + "/limits", os.O_RDONLY), 0, prot=mmap.PROT_READ)
 cuda, rng = ctypes.CDLL("libcuda.so.1"), random.Random(1)
 context, free, total = ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_size_t()
 assert cuda.cuInit(0) == 0 and cuda.cuCtxCreate_v2(ctypes.byref(context), 0, 0) == 0
@@ -33,6 +34,8 @@ blocks, held, spurious, refused, done = [], 0, 0, 0, 0
 def limit():
     assert cuda.cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total)) == 0
     return total.value
+def generation():
+    return struct.unpack_from("<I", page, 16)[0]
 print("ready", flush=True)
 while done % 64 or not select.select([sys.stdin], [], [], 0)[0]:
     done += 1
@@ -42,7 +45,8 @@ while done % 64 or not select.select([sys.stdin], [], [], 0)[0]:
         held -= size
         continue
     size = rng.randrange(1, 512) << 21
-    before, address = limit(), ctypes.c_uint64()
+    address, seen = ctypes.c_uint64(), generation()
+    room = limit() - held
     code = cuda.cuMemAlloc_v2(ctypes.byref(address), ctypes.c_size_t(size))
     if code == 0:
         blocks.append((address.value, size))
@@ -50,7 +54,7 @@ while done % 64 or not select.select([sys.stdin], [], [], 0)[0]:
     else:
         assert code == 2, code
         refused += 1
-        spurious += held + size <= min(before, limit())
+        spurious += size <= room and seen == generation()
 print(json.dumps({"held": held, "spurious": spurious, "refused": refused, "done": done}), flush=True)
 sys.stdin.read()
 """
