@@ -60,12 +60,19 @@ class Tenant:
         self.pid = self._process.pid
 
     def call(self, name: str, *arguments: int) -> Any:
+        self.send(name, *arguments)
+        return self.receive()
+
+    def send(self, name: str, *arguments: int) -> None:
+        """Starts a call; receive() has its answer."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         self._process.stdin.write(json.dumps([name, *arguments]) + "\n")
         self._process.stdin.flush()
+
+    def receive(self) -> Any:
+        assert self._process.stdout is not None
         answer = self._process.stdout.readline()
-        assert answer, f"{name} ended the process with {self._process.wait(10)}"
+        assert answer, f"the process ended with {self._process.wait(10)}"
         return json.loads(answer)
 
     def kill(self) -> None:
