@@ -22,8 +22,8 @@ GPU = "GPU-11111111-2222-3333-4444-555555555555"
 RESIZES = 10_000
 SEED = 20260131
 
-# Allocates and frees at random until its input ends. A refusal is spurious where there was room and the limits
-# page did not change meanwhile; the driver's own figures are asked, which is what an application would see.
+# Allocates and frees at random until its input ends. A refusal is spurious where there was room and the
+# limits page did not change meanwhile; the driver's own figures are asked, as an application would.
 WORKER = """
 import ctypes, json, mmap, os, random, select, struct, sys
 page = mmap.mmap(os.open(os.environ["VGPU_DIR"] + "/limits", os.O_RDONLY), 0, prot=mmap.PROT_READ)
