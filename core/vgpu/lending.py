@@ -59,7 +59,7 @@ def share(tenants: Sequence[Tenant], before: Mapping[str, Share], *, period_ns: 
     """
     recent = {each.id: _recent(each, before.get(each.id), period_ns) for each in tenants}
     reserved = {each.id: _reserved(each, recent[each.id], period_ns) for each in tenants}
-    wishes = {each.id: _wish(each, before.get(each.id), period_ns) for each in tenants}
+    wishes = {each.id: _wish(each, before.get(each.id), recent[each.id], period_ns) for each in tenants}
     lent = _divided(WHOLE - sum(reserved.values()), tenants, wishes)
     return {
         each.id: Share(lent_percent=lent[each.id], reserved_percent=reserved[each.id], recent=recent[each.id])
@@ -82,14 +82,14 @@ def _reserved(tenant: Tenant, recent: tuple[int, ...], period_ns: int) -> int:
     return min(own, peak + MARGIN_PERCENT) if peak else 0
 
 
-def _wish(tenant: Tenant, before: Share | None, period_ns: int) -> int:
-    """How much a slice would use on top of its own share."""
+def _wish(tenant: Tenant, before: Share | None, recent: tuple[int, ...], period_ns: int) -> int:
+    """How much a slice would use on top of its own share; a borrower is judged by its recent peak."""
     most = max(0, tenant.ceiling_percent - tenant.allocated_percent)
     if _held_back(tenant.throttled_ns, period_ns):
         return most
     if before is None or before.lent_percent == 0:
         return 0
-    beyond = _used_percent(tenant, period_ns) + MARGIN_PERCENT - tenant.allocated_percent
+    beyond = max(recent) + MARGIN_PERCENT - tenant.allocated_percent
     return min(most, max(0, beyond))
 
 

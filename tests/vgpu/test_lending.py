@@ -115,6 +115,25 @@ def test_a_borrower_that_needs_less_than_its_loan_keeps_what_it_uses_and_a_margi
     assert shares["busy"].lent_percent == 20
 
 
+def test_a_borrower_that_pauses_for_a_moment_keeps_its_loan() -> None:
+    idle = tenant("idle", 60)
+    shares = settled(idle, tenant("busy", 40, used=90, throttled=0.5))
+
+    shares = lending.share([idle, tenant("busy", 40)], shares, period_ns=PERIOD)
+
+    assert shares["busy"].lent_percent == 55
+
+
+def test_a_borrower_that_stops_gives_its_loan_back() -> None:
+    idle, busy = tenant("idle", 60), tenant("busy", 40, used=90, throttled=0.5)
+    shares = settled(idle, busy)
+
+    for _ in range(lending.REMEMBERED_PERIODS):
+        shares = lending.share([idle, tenant("busy", 40)], shares, period_ns=PERIOD)
+
+    assert shares["busy"].lent_percent == 0
+
+
 def test_nothing_is_lent_where_allocations_alone_exceed_the_device() -> None:
     busy = [tenant(name, 70, used=50, throttled=0.5) for name in ("one", "two")]
 
