@@ -75,7 +75,7 @@ class Options:
     help="How long a pod's volume waits for its slice in one call; the kubelet asks again.",
 )
 @click.option(
-    "--port", type=click.IntRange(1, 65535), default=9100, help="Port of /healthz, /readyz, /metrics."
+    "--port", type=click.IntRange(1, 65535), default=9414, help="Port of /healthz, /readyz, /metrics."
 )
 @click.option("--hami-metrics", is_flag=True, help="Export also under the names of HAMi's monitor.")
 @click.option(

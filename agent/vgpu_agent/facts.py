@@ -8,6 +8,7 @@ from vgpu_agent import devices
 from vgpu_kube.objects import Object
 
 UNPOOLED_PERCENT = 100
+DEFAULT_PODS = "110"  # the kubelet's own default
 
 
 def vgpu_node(owner: Object) -> Object:
@@ -88,15 +89,14 @@ def status_changes(status: Object, found: Sequence[Object] | None, reports: Mapp
     return changes | ({"slices": slices} if slices else {})
 
 
-def totals(
-    found: Iterable[devices.Found], pools: Iterable[values.Pool], labels: Mapping[str, str]
-) -> dict[str, str]:
+def totals(found: Iterable[devices.Found], pools: Iterable[values.Pool], owner: Object) -> dict[str, str]:
     """The node's extended resources: what pools may promise of its healthy devices, all together.
 
-    A device in several pools counts by the most generous of them, one in none as it is.
+    A device in several pools counts by the most generous of them, one in none as it is. Of the marker there
+    is one for every pod: kube-scheduler leaves it out of its sums, but not out of its reasons to try again.
     """
     healthy = tuple(each.device for each in found if each.device.healthy)
-    known = values.Node(name="", labels=labels, devices=healthy)
+    known = values.Node(name="", labels=owner["metadata"].get("labels", {}), devices=healthy)
     promises = [
         {each.uuid: inventory.capacity(pool, each) for each in inventory.members(pool, known)}
         for pool in pools
@@ -105,6 +105,7 @@ def totals(
     return {
         names.MEMORY_RESOURCE: str(sum(each.memory_bytes for each in capacities) // values.MIB),
         names.COMPUTE_RESOURCE: str(sum(each.compute_percent for each in capacities)),
+        names.SLICE_RESOURCE: _pods(owner) if healthy else "0",
     }
 
 
@@ -121,6 +122,11 @@ def limits_against(found: Iterable[devices.Found]) -> dict[str, enforcement.Fact
         each.device.uuid: enforcement.Facts(memory_bytes=each.device.memory_bytes, isolation=each.isolation)
         for each in found
     }
+
+
+def _pods(owner: Object) -> str:
+    pods: str = owner.get("status", {}).get("capacity", {}).get("pods", DEFAULT_PODS)
+    return pods
 
 
 def _largest(found: values.Device, promises: Iterable[Mapping[str, values.Amounts]]) -> values.Amounts:

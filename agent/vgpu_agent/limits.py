@@ -7,7 +7,7 @@ written and what is in use has been read after that. Loans are ``lending``'s, th
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vgpu import enforcement, values
 from vgpu_agent import facts
@@ -196,13 +196,13 @@ class Limits:
             held.tampering = str(error)
             used = [held.slice.held_memory_bytes]  # nobody knows better: nothing was freed
         confirmed = enforcement.report(held.slice, used, note=self._note(held))
+        if held.tampering:
+            confirmed = replace(confirmed, message=held.tampering)
         different = confirmed != held.confirmed
         held.confirmed = confirmed
         return different
 
     def _note(self, held: Held) -> str:
-        if held.tampering:
-            return held.tampering
         notes = (self._crowded.get(uuid) for uuid in held.slice.device_uuids)
         return next((note for note in notes if note), "")
 

@@ -23,6 +23,8 @@ WORD, COUNTERS = 8, 8
 _HEAD = struct.Struct(f"<Q56xQ120x{COUNTERS}Q")
 """The first words of struct vgpu_usage_device: `used`, `schedule` at 64, the counters at 192."""
 
+OPENING_BYTES = 12
+
 CUT_SHORT = "its accounts are missing or cut short; a process of the pod did that"
 
 
@@ -98,6 +100,7 @@ class SlicePages:
         self._file = os.open(self._accounts_file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         self._identity = self._found_identity()
         self._expected_bytes = self._accounts_file.stat().st_size
+        self._expected_opening = self._opening()
 
     @property
     def lines(self) -> list[DeviceLimits]:
@@ -143,6 +146,8 @@ class SlicePages:
         found = self._found_identity()
         if found is None or self._accounts_file.stat().st_size < self._expected_bytes:
             raise AccountsError(CUT_SHORT)
+        if found == self._identity and self._opening() != self._expected_opening:
+            raise AccountsError("its accounts were overwritten; a process of the pod did that")
         if found != self._identity:
             self._reopen()
             self._identity = found
@@ -177,6 +182,10 @@ class SlicePages:
         self._limits.write(index, line)
         self._lines[index] = line
         return True
+
+    def _opening(self) -> bytes:
+        """What no process of the slice has a reason to change: magic and version."""
+        return os.pread(self._file, OPENING_BYTES, 0)
 
     def _found_identity(self) -> tuple[int, int] | None:
         try:

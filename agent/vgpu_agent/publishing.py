@@ -113,8 +113,7 @@ class Publisher:
     async def _write_capacity(self, owner: Object) -> None:
         if self._found is None:
             return
-        labels = owner["metadata"].get("labels", {})
-        changes = facts.capacity_changes(owner, facts.totals(self._found, self._view.pools, labels))
+        changes = facts.capacity_changes(owner, facts.totals(self._found, self._view.pools, owner))
         if changes:
             raw = await self._kube.patch_merge(NODES, self._view.node_name, changes, subresource="status")
             self._view.observe_node(raw)

@@ -223,6 +223,20 @@ def test_accounts_that_were_replaced_are_told_and_read_from_then_on(bench: Bench
     assert bench.report()["message"] == ""
 
 
+def test_accounts_that_were_overwritten_are_told_and_free_nothing(bench: Bench) -> None:
+    bench.apply(entry(24, revision=1))
+    accounts = bench.home.slice_directory("a") / "usage" / "accounts"
+    with accounts.open("r+b") as file:
+        file.write(bytes(64))
+
+    bench.apply(dataclasses.replace(entry(16, revision=2), held_memory_bytes=24 * GIB))
+    bench.later(1)
+
+    assert (bench.report()["memory"], bench.report()["state"]) == ("24Gi", "Shrinking")
+    assert bench.report()["message"].startswith("its accounts were overwritten")
+    assert bench.page().memory_limit == 16 * GIB
+
+
 def test_a_newer_library_lies_beside_the_older_one(bench: Bench, tmp_path: pathlib.Path) -> None:
     bench.apply(entry())
     directory = bench.home.slice_directory("a")

@@ -50,7 +50,8 @@ class Scene:
 @pytest.fixture
 async def scene() -> AsyncIterator[Scene]:
     cluster, clock = Cluster(), Clock()
-    cluster.add(NODES, {"metadata": {"name": "node-0", "labels": {"gpu": "a100"}}})
+    capacity = {"capacity": {"pods": "250"}}
+    cluster.add(NODES, {"metadata": {"name": "node-0", "labels": {"gpu": "a100"}}, "status": capacity})
     view, reports = View(cluster, "node-0"), dict[str, Object]()
     publisher = Publisher(
         cluster, view, lambda: reports, now=lambda: clock.now().timestamp(), sleep=clock.sleep
@@ -77,6 +78,8 @@ async def test_a_node_is_published_with_owner_labels_devices_and_totals(scene: S
     assert owner["status"]["capacity"] == {
         names.MEMORY_RESOURCE: str(80 * 1024),
         names.COMPUTE_RESOURCE: "100",
+        names.SLICE_RESOURCE: "250",
+        "pods": "250",
     }
 
 
@@ -157,6 +160,8 @@ async def test_totals_are_what_pools_may_promise(scene: Scene) -> None:
     assert owner["status"]["capacity"] == {
         names.MEMORY_RESOURCE: str(64 * 1024 * 3 // 2),
         names.COMPUTE_RESOURCE: "200",
+        names.SLICE_RESOURCE: "250",
+        "pods": "250",
     }
 
 
