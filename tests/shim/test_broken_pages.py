@@ -13,7 +13,7 @@ from vgpu_shim.library import PageError
 from vgpu_shim.limits import DeviceLimits, LimitsPage
 from vgpu_shim.usage import UsagePage
 
-STEADY = hypothesis.settings(derandomize=True, deadline=None)
+STEADY = hypothesis.settings(derandomize=True, deadline=None, max_examples=50)
 LINE = DeviceLimits(uuid="GPU-00000000-0000-4000-8000-000000000000", memory_limit=1 << 30, compute_percent=50)
 HEADER = LINE_SIZE = 128
 

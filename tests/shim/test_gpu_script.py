@@ -5,9 +5,11 @@ import os
 import pathlib
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+
+from gpu import command, report, steps
 
 if TYPE_CHECKING:
     from tests.shim.conftest import Built
@@ -21,8 +23,8 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """The script, with the drivers of that folder before any other."""
     environment = os.environ | {"LD_LIBRARY_PATH": str(drivers), "VGPU_SIM_STATE": str(state)}
-    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    words = [sys.executable, str(SCRIPT), *map(str, arguments)]
+    return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.fixture
@@ -53,47 +55,56 @@ def test_the_simulated_driver_is_not_taken_for_a_gpu(built: "Built", tmp_path: p
 
 def test_a_rehearsal_names_no_gpu(built: "Built", tmp_path: pathlib.Path) -> None:
     out = tmp_path / "rehearsal.json"
+    options = ("--rehearse", "--steps", "robustness", "--starts", "2", "--out", out)
 
-    done = run(
-        built.driver, tmp_path / "machine", "--rehearse", "--steps", "memory", "memory-torch", "--out", out
-    )
+    done = run(built.driver, tmp_path / "machine", *options)
 
-    report: dict[str, Any] = json.loads(out.read_text())
+    found: report.Report = json.loads(out.read_text())
     assert done.returncode == 0, done.stderr
     assert "says nothing about any GPU" in done.stdout
-    assert "says nothing about any GPU" in report["rehearsal"]
-    assert not {"gpu", "driver", "cuda"} & set(report)
-    filled = report["steps"]["memory"]["8GiB"]
-    assert {way: found["held"] for way, found in filled.items()} == dict.fromkeys(
-        ["linear", "stream-ordered", "virtual"], 8 << 30
-    )
-    assert all(found["views_agree"] and found["codes"] == [2] for found in filled.values())
+    assert "says nothing about any GPU" in found["rehearsal"]
+    assert not {"gpu", "driver", "cuda"} & set(found)
+    assert found["steps"]["robustness"]["killed"]["held"] == 20 << 30
+    assert found["steps"]["robustness"]["killed"]["headroom_back_ms"] < 10_000
 
 
-def test_steps_of_the_same_kind_of_run_share_a_file(built: "Built", tmp_path: pathlib.Path) -> None:
-    out = tmp_path / "rehearsal.json"
-    options = ("--rehearse", "--out", out, "--steps")
-
-    codes = [
-        run(built.driver, tmp_path / "machine", *options, step).returncode
-        for step in ("memory-torch", "compute-torch")
-    ]
-    other = run(built.driver, tmp_path / "machine", "--seconds", "3", *options, "memory-torch")
-
-    assert codes == [0, 0]
-    assert set(json.loads(out.read_text())["steps"]) == {"memory-torch", "compute-torch"}
-    assert other.returncode == 1
-    assert "has seconds 10.0, this run 3.0: name another --out" in other.stderr
+RUN: report.Report = {
+    "gpu": "NVIDIA H100",
+    "driver": "580.1",
+    "cuda": 13000,
+    "commit": "abc",
+    "seconds": 10.0,
+}
 
 
-def test_a_rehearsal_does_not_go_to_the_results(built: "Built", tmp_path: pathlib.Path) -> None:
-    out = ROOT / "bench" / "gpu" / "results" / "rehearsal.json"
+def test_steps_of_the_same_kind_of_run_share_a_file(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "results" / "run.json"
+    first = report.resume(RUN | {"date": "one", "steps": {"facts": {"figure": 1}}}, path)
+    report.write(first, path)
 
-    done = run(built.driver, tmp_path / "machine", "--rehearse", "--steps", "memory", "--out", out)
+    second = report.resume(RUN | {"date": "two", "steps": {}}, path)
 
-    assert done.returncode == 2
-    assert "a rehearsal is no result" in done.stderr
-    assert not out.exists()
+    assert second == RUN | {"date": "two", "steps": {"facts": {"figure": 1}}}
+
+
+@pytest.mark.parametrize("name", list(RUN))
+def test_runs_that_differ_do_not_share_a_file(tmp_path: pathlib.Path, name: str) -> None:
+    path = tmp_path / "run.json"
+    report.write(RUN | {"steps": {}}, path)
+
+    with pytest.raises(report.NotComparableError, match=f"has {name} .* name another --out"):
+        report.resume(RUN | {"steps": {}, name: "another"}, path)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "junk"])
+def test_a_file_that_holds_no_results_is_left_alone(tmp_path: pathlib.Path, content: str) -> None:
+    path = tmp_path / "run.json"
+    path.write_text(content)
+
+    with pytest.raises(report.NotComparableError, match="is no results file"):
+        report.resume(RUN | {"steps": {}}, path)
+
+    assert path.read_text() == content
 
 
 @pytest.mark.parametrize(
@@ -103,21 +114,29 @@ def test_a_rehearsal_does_not_go_to_the_results(built: "Built", tmp_path: pathli
         (["--seconds", "0"], "not above 0"),
         (["--seconds", "long"], "invalid"),
         (["--library", "missing.so"], "no such file"),
+        (["--rehearse", "--out", str(report.RESULTS / "x.json")], "a rehearsal is no result"),
     ],
 )
 def test_wrong_use_is_explained(
-    no_driver: pathlib.Path, tmp_path: pathlib.Path, arguments: list[str], said: str
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
 ) -> None:
-    done = run(no_driver, tmp_path / "machine", *arguments)
+    monkeypatch.setattr(sys, "argv", ["run.py", *arguments])
 
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
+    assert exit_code() == 2
+    assert said in capsys.readouterr().err
+
+
+def exit_code() -> object:
+    """What the command ends with, however it ends."""
+    try:
+        return command.main()
+    except SystemExit as ended:
+        return ended.code
 
 
 def test_help_names_every_step(no_driver: pathlib.Path, tmp_path: pathlib.Path) -> None:
     done = run(no_driver, tmp_path / "machine", "--help")
 
     assert done.returncode == 0
-    for step in ("facts", "memory-torch", "compute-torch", "overhead", "pairs", "live", "robustness"):
+    for step in steps.STEPS:
         assert f"  {step} " in done.stdout

@@ -32,7 +32,7 @@ RANGES = {
 }
 """What the page's fields hold; flags have a bit per meaning."""
 
-STEADY = hypothesis.settings(derandomize=True, deadline=None)
+STEADY = hypothesis.settings(derandomize=True, deadline=None, max_examples=50)
 PERCENTS = ("compute_percent", "lent_percent", "ceiling_percent")
 SIZES = ("memory_limit", "memory_target", "memory_ceiling", "spill_limit", "context_bytes")
 

@@ -134,18 +134,17 @@ def test_growth_is_in_force_at_the_next_allocation(slice_: "Slice") -> None:
 
 
 def test_launches_and_their_time_are_counted(new_slice: NewSlice) -> None:
-    slice_ = new_slice(compute=50)
+    slice_ = new_slice(compute=10)
     with slice_.tenant() as tenant, UsagePage(slice_.usage_path) as usage:
         started = clock_ns()
-        for _ in range(10):
-            assert tenant.call("launch", 64) == [0, 0]
+        assert tenant.call("launch", 320) == [0, 0]
         elapsed = clock_ns() - started
 
         counters = usage.read(0).counters
 
-    assert counters.launches == 640
-    assert 0.9 * 640 * 100_000 < counters.gpu_ns < elapsed  # 100 us each, and pauses inside a batch
-    assert counters.throttled_ns > 0
+    assert counters.launches == 320
+    assert 0.9 * 320 * 100_000 < counters.gpu_ns < elapsed  # 100 us each, and pauses inside a batch
+    assert 0 < counters.throttled_ns < elapsed
 
 
 def test_devices_have_accounts_of_their_own(new_slice: NewSlice) -> None:
@@ -235,7 +234,7 @@ def play(
 @hypothesis.settings(
     derandomize=True,
     deadline=None,
-    max_examples=10,
+    max_examples=8,
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
 )
 @hypothesis.given(steps=STEPS, limit=st.integers(1, 400).map(lambda n: n * 2 * MIB), victim=st.integers(0, 1))
