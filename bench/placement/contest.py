@@ -93,10 +93,7 @@ def _play(
     supply = scarcity.supply(replay.Cluster(machines).rooms.values())
     chooser = POLICIES[name](asked, supply)
     measure = fragmentation.Stranded(mix.typical(asked, covered=PUBLISHED_COVER), library=kernel.built())
-    outcomes = tuple(
-        _replay(machines, pods, chooser=chooser, measure=measure, seed=seed, plain=name == "Random")
-        for seed in seeds
-    )
+    outcomes = tuple(_replay(machines, pods, chooser=chooser, measure=measure, seed=seed) for seed in seeds)
     return Result(listed=listed, policy=name, seeds=tuple(seeds), outcomes=outcomes)
 
 
@@ -107,7 +104,6 @@ def _replay(
     chooser: policy.Policy,
     measure: fragmentation.Stranded,
     seed: int,
-    plain: bool,
 ) -> replay.Outcome:
     """One seed: it gives the order of the pods, the pods added, and the order of the nodes in a tie."""
     draw = random.Random(seed)
@@ -115,5 +111,5 @@ def _replay(
     draw.shuffle(order)
     cluster = replay.Cluster(order)
     arriving = openb.stream(pods, capacity_milli=cluster.capacity_milli, draw=draw)
-    player = replay.Plain(chooser) if plain else replay.on_board(chooser)
+    player = replay.Drawn(draw) if isinstance(chooser, random_fit.RandomFit) else replay.on_board(chooser)
     return replay.play(cluster, arriving, chooser=player, measure=measure)

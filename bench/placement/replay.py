@@ -3,6 +3,7 @@
 The decisions are made by the code that places in production. Reading lists and printing live elsewhere.
 """
 
+import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -12,9 +13,10 @@ from typing import Protocol
 from placement import openb
 from vgpu import inventory, values
 from vgpu.placement import board, choice, fragmentation, policy
-from vgpu.placement.policies import gpu_clustering
+from vgpu.placement.policies import gpu_clustering, random_fit
 
 MARKS = (100, 110, 130)
+DRAWS = 100
 
 
 class Chooser(Protocol):
@@ -29,19 +31,28 @@ class Chooser(Protocol):
         ...
 
 
-class Plain:
-    """Asks the policy about every node each time; for policies that draw at random."""
+class Drawn:
+    """Any node that fits, each as likely: a few draws first, all nodes where those have no luck."""
 
-    def __init__(self, chooser: policy.Policy) -> None:
-        self._policy = chooser
+    def __init__(self, draw: random.Random) -> None:
+        self._draw = draw
+        self._policy = random_fit.RandomFit(draw=draw)
         self._rooms: dict[str, inventory.NodeRoom] = {}
+        self._names: list[str] = []
 
     def see(self, room: inventory.NodeRoom) -> None:
         """Take in a new or changed room."""
+        if room.node not in self._rooms:
+            self._names.append(room.node)
         self._rooms[room.node] = room
 
     def place(self, request: values.Request) -> choice.Placement | choice.NoFit:
         """The place for a request."""
+        for _ in range(DRAWS):
+            room = self._rooms[self._draw.choice(self._names)]
+            place = choice.place(request, [room], self._policy)
+            if isinstance(place, choice.Placement):
+                return place
         return choice.place(request, self._rooms.values(), self._policy)
 
 

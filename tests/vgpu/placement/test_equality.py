@@ -85,7 +85,7 @@ changes = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     chooser=policies,
     in_c=st.booleans(),
