@@ -21,9 +21,10 @@ from prometheus_client import CollectorRegistry
 from vgpu import values
 from vgpu_agent import audit, devices, discovery, facts, metrics, reporting
 from vgpu_agent.csi.service import Changes
+from vgpu_agent.held import SETTLE_SECONDS
 from vgpu_agent.home import Home
 from vgpu_agent.lending import Lender
-from vgpu_agent.limits import SETTLE_SECONDS, Limits
+from vgpu_agent.limits import Limits
 from vgpu_agent.pages import AccountsError
 from vgpu_agent.publishing import Publisher
 from vgpu_agent.view import View

@@ -59,7 +59,10 @@ class Home:
         for name in ("lib", "slices", "volumes"):
             (self.root / name).mkdir(exist_ok=True)
         self._installed = self._install()
-        self._volumes = {each.id: each for each in self._recorded()}
+        for volume in list(self._recorded()):
+            self._volumes[volume.id] = volume
+            if not self.mounts.exposed(Path(volume.target)):
+                self.forget(volume.id)  # its pod is gone, or the kubelet will publish it again
 
     # ---- slices
 

@@ -9,7 +9,8 @@ from collections import defaultdict
 from typing import NamedTuple
 
 from vgpu import lending
-from vgpu_agent.limits import Held, Limits
+from vgpu_agent.held import Held
+from vgpu_agent.limits import Limits
 from vgpu_agent.pages import Accounts, AccountsError, SlicePages
 from vgpu_shim import usage
 

@@ -11,8 +11,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from vgpu_agent import devices
+from vgpu_agent.held import Held
 from vgpu_agent.lending import Lender
-from vgpu_agent.limits import Held, Limits
+from vgpu_agent.limits import Limits
 from vgpu_agent.pages import Accounts, AccountsError
 
 SLICE_LABELS = ("pool", "namespace", "claim", "pod", "node", "device")

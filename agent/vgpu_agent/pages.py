@@ -6,6 +6,7 @@ short, and all of that must only cost their own slice. So totals are read from t
 where a page that was cut off would be the agent's end.
 """
 
+import contextlib
 import functools
 import os
 import struct
@@ -89,17 +90,17 @@ class SlicePages:
 
     def __init__(self, directory: Path, slice_id: str, wanted: Sequence[enforcement.DeviceLimits]) -> None:
         self._accounts_file = directory / "usage" / "accounts"
-        file = directory / "limits"
-        if file.exists():
-            self._limits = LimitsPage(file, writable=True)
-        else:
-            self._limits = LimitsPage.create(file, [_line(each) for each in wanted], slice_id=slice_id)
-        self._lines = self._limits.read_all()
-        self._usage = UsagePage.create(self._accounts_file, device_count=len(wanted))
         self._layout = _layout()
-        self._file = os.open(self._accounts_file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        with contextlib.ExitStack() as opened:
+            self._limits = opened.enter_context(_limits_page(directory / "limits", slice_id, wanted))
+            self._lines = self._limits.read_all()
+            self._usage = opened.enter_context(
+                UsagePage.create(self._accounts_file, device_count=len(wanted))
+            )
+            self._file = os.open(self._accounts_file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            opened.pop_all()  # all there: nothing is closed again
         self._identity = self._found_identity()
-        self._expected_bytes = self._accounts_file.stat().st_size
+        self._expected_bytes = os.fstat(self._file).st_size
         self._expected_opening = self._opening()
 
     @property
@@ -164,7 +165,12 @@ class SlicePages:
         )
 
     def reap(self) -> int:
-        """Takes back what dead processes held and what crashes left counted twice; how many had died."""
+        """Takes back what dead processes held and what crashes left counted twice; how many had died.
+
+        Nothing is done to accounts that are not sound: these are read in memory.
+        """
+        if not self.sound:
+            return 0
         died = self._usage.reap()
         for index in range(len(self._lines)):
             self._usage.reconcile(index)
@@ -203,6 +209,12 @@ class SlicePages:
         self._usage.close()
         os.close(self._file)
         self._usage, self._file = fresh, file
+
+
+def _limits_page(file: Path, slice_id: str, wanted: Sequence[enforcement.DeviceLimits]) -> LimitsPage:
+    if file.exists():
+        return LimitsPage(file, writable=True)  # a damaged one is not replaced: processes may have it open
+    return LimitsPage.create(file, [_line(each) for each in wanted], slice_id=slice_id)
 
 
 def _line(limits: enforcement.DeviceLimits) -> DeviceLimits:

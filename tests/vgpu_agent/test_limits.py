@@ -12,7 +12,7 @@ import pytest
 import builders
 from builders import GIB, amounts
 from vgpu import enforcement, values
-from vgpu_agent import limits, mounts
+from vgpu_agent import held, limits, mounts
 from vgpu_agent.home import Home, Volume
 from vgpu_kube.objects import Object
 from vgpu_shim.limits import DeviceLimits, LimitsPage
@@ -52,6 +52,12 @@ class Bench:
 
     def report(self, slice_id: str = "a") -> Object:
         return self.limits.reports()[slice_id]
+
+    def show(self, slice_id: str) -> None:
+        """Publishes the slice to a pod, as the CSI service does."""
+        target = self.home.root.parent / "pod"
+        self.home.remember(Volume(id="v", slice_id=slice_id, pod_uid="p", target=str(target)))
+        self.home.mounts.expose(self.home.slice_directory(slice_id), target)
 
     def later(self, seconds: float) -> None:
         self.now += seconds
@@ -107,7 +113,7 @@ def test_a_shrink_is_in_force_at_once_and_confirmed_a_moment_later(bench: Bench)
 
     assert bench.page().memory_limit == 16 * GIB
     assert (bench.report()["memory"], bench.report()["revision"]) == ("24Gi", 1)
-    bench.later(limits.SETTLE_SECONDS)
+    bench.later(held.SETTLE_SECONDS)
     assert (bench.report()["memory"], bench.report()["revision"]) == ("16Gi", 2)
 
 
@@ -147,7 +153,7 @@ def test_slices_that_together_exceed_a_device_are_applied_with_a_warning(bench: 
 
 def test_a_slice_that_left_the_ledger_goes_with_its_last_pod(bench: Bench) -> None:
     bench.apply(entry())
-    bench.home.remember(Volume(id="v", slice_id="a", pod_uid="p", target="/t"))
+    bench.show("a")
 
     bench.apply()
     assert bench.home.slices() == ["a"]
@@ -174,13 +180,25 @@ def test_a_restarted_agent_leaves_running_limits_alone(bench: Bench) -> None:
 
 def test_a_restarted_agent_removes_what_nobody_holds(bench: Bench) -> None:
     bench.apply(entry(id_="a"), entry(id_="b"))
-    bench.home.remember(Volume(id="v", slice_id="b", pod_uid="p", target="/t"))
+    bench.show("b")
     bench.limits.close()
 
     bench.limits = bench.start()
     bench.limits.sweep()
 
     assert bench.home.slices() == ["b"]
+
+
+def test_a_volume_that_went_while_the_agent_was_down_is_forgotten(bench: Bench) -> None:
+    bench.apply(entry())
+    bench.show("a")
+    bench.limits.close()
+    (bench.home.root.parent / "pod").unlink()
+
+    bench.limits = bench.start()
+    bench.limits.sweep()
+
+    assert bench.home.slices() == []
 
 
 def test_a_damaged_page_is_reported_and_not_replaced(bench: Bench) -> None:

@@ -15,6 +15,7 @@ from builders import GIB
 from vgpu import enforcement, values
 from vgpu.api import quantity
 from vgpu_agent import limits, mounts
+from vgpu_agent.held import SETTLE_SECONDS
 from vgpu_agent.home import Home
 from vgpu_shim.usage import UsagePage
 
@@ -92,7 +93,7 @@ def test_no_spurious_out_of_memory_no_shrink_below_use_and_sums_always_right(
         for revision in range(2, RESIZES):
             size = rng.randrange(1, 16)
             held.apply({"a": entry(size, revision)})
-            now[0] += limits.SETTLE_SECONDS
+            now[0] += SETTLE_SECONDS
             held.look()
             used = accounts.used(0)
             held.look()  # an allocation under way when the limit fell may have been counted since
