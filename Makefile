@@ -14,7 +14,7 @@ KEEP ?=
 export PYTHONHASHSEED := 0
 
 .PHONY: help setup controlplane fmt lint types test unit shim sanitize e2e demo clean \
-  bench-scheduling bench-placement bench-shim bench-elasticity bench-agent
+  bench-scheduling bench-placement bench-shim bench-elasticity bench-agent bench-gpu
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
 
@@ -72,6 +72,10 @@ bench-shim: setup ## What the shim costs, native and shimmed in turn
 
 bench-elasticity: setup ## The elastic loop beside its rivals on public traces
 	@$(BIN)/python -m elasticity $(ARGS)
+
+bench-gpu: setup ## The shim on a machine with an NVIDIA GPU; without one it says so
+	@$(MAKE) --no-print-directory -s -C shim lib
+	@$(BIN)/python bench/gpu/run.py $(ARGS)
 
 bench-agent: setup ## Apply latency, lending reaction and cost of the node agent
 	@$(MAKE) --no-print-directory -s -C shim all

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 SLICE_SECONDS = 0.02
 """How long the informer keeps the event loop to itself at most, callbacks included."""
 
+LONGEST_PAUSE_SECONDS = 3.0  # one request per kind in so long harms nobody; a stale cache does
 SETTLED_SECONDS = 1.0
 """A watch that ends sooner counts as a failure, lest a server that closes at once be hammered."""
 
@@ -93,7 +94,7 @@ class Informer(Generic[T]):
         self._clock = clock
         self._sleep = sleep
         self._rng = rng or random.Random()  # noqa: S311 -- jitter, no secret
-        self._backoff = Backoff(rng=self._rng)
+        self._backoff = Backoff(limit=LONGEST_PAUSE_SECONDS, rng=self._rng)
         self._cache: Cache[T] = Cache(
             cast(Callable[[Object], T], decode), on_decode_error or _log_decode_error
         )
