@@ -103,10 +103,16 @@ def _count(
     *,
     now: float,
 ) -> int:
-    """Replicas for what lasts, with sleepers in reserve; more for an alarm or for devices that refuse."""
-    count = horizontal.needed(wanted.needed, claim.curve)
+    """Replicas before the slices' own devices run out of room for what lasts or may come; more for an alarm.
+
+    Those that are there stay while what lasts needs them, and sleepers stand on every device in use.
+    """
+    lasting, present = horizontal.needed(wanted.needed, claim.curve), claim.replicas or 0
+    lasts = max(wanted.needed, wanted.reserve) if claim.can_sleep else wanted.needed
+    spare = vertical.reach(claim.slices, claim.curve) - lasts
+    count = max(min(present, lasting), present + math.ceil(-spare / claim.curve.efficient_rate - 1e-9))
     if claim.can_sleep:
-        count += math.ceil(rule.standby * count)
+        count = max(count, claim.pool.devices)
     serving = len(sized.percent)
     if wanted.alarm > 1:
         count = max(count, math.ceil(serving * min(wanted.alarm, rule.alarm_replicas)))
@@ -255,6 +261,7 @@ def _inputs(
     return {
         "expectedRate": wanted.expected,
         "neededRate": wanted.needed,
+        "reserveRate": wanted.reserve,
         "headroom": wanted.headroom,
         "alarm": wanted.alarm,
         "efficientPercent": claim.curve.efficient_percent,

@@ -1,5 +1,6 @@
 """The rates a claim should be sized for: what its samples say now, lately and shortly, and its alarms."""
 
+import math
 from dataclasses import dataclass, replace
 
 from vgpu.elasticity import facts, forecast, settings, state
@@ -9,23 +10,19 @@ from vgpu.elasticity import facts, forecast, settings, state
 class Demand:
     """Rates of work per second. ``expected`` sizes shares, ``needed`` replicas; headroom is in both.
 
+    ``reserve`` is the present rate with the largest rise seen lately within the time a replica starts in.
     ``alarm`` is by how much waiting work or a broken objective multiplies them (1 is none).
     """
 
     rate: float
     expected: float
     needed: float
+    reserve: float
     headroom: float
     slope: float
     alarm: float
     calm: bool
     reasons: tuple[str, ...]
-
-
-def headroom(free: float, rule: settings.Settings) -> float:
-    """The headroom at this free part of the pool: falls to the calm one as nothing is left."""
-    part = min(1.0, max(0.0, free / rule.calm_free))
-    return rule.calm_headroom + part * (rule.headroom - rule.calm_headroom)
 
 
 def measured(
@@ -34,7 +31,9 @@ def measured(
     """The demand and the state that remembers it; the samples must not be empty."""
     rates, at = state.seen(before, claim.samples)
     calm = claim.pool.free <= 0.0
-    factor = headroom(claim.pool.free, rule)
+    part = _part(claim.pool.free, rule)
+    factor = rule.calm_headroom + part * (rule.headroom - rule.calm_headroom)
+    window = rule.calm_window + part * (rule.share_window - rule.calm_window)
     rise = _rise(rates, rule, calm=calm)
     present = forecast.mean(rates[-rule.mean_window :])
     expected = factor * _expected(rates, rise, rule)
@@ -47,8 +46,9 @@ def measured(
         before,
         rates=rates,
         sampled_at=at,
-        expected=state.recent(before.expected, expected, now=now, window=rule.share_window),
+        expected=state.recent(before.expected, expected, now=now, window=window),
         needed=state.recent(before.needed, needed, now=now, window=rule.stabilization_seconds),
+        surges=state.recent(before.surges, _surge(rates, rule), now=now, window=rule.surge_seconds),
         alarm_until=now + rule.alarm_seconds if alarm > 1 else before.alarm_until,
     )
     return (
@@ -56,6 +56,7 @@ def measured(
             rate=present,
             expected=after.expected[0][1],
             needed=after.needed[0][1],
+            reserve=factor * (present + after.surges[0][1]),
             headroom=factor,
             slope=rise,
             alarm=alarm,
@@ -64,6 +65,17 @@ def measured(
         ),
         after,
     )
+
+
+def _surge(rates: tuple[float, ...], rule: settings.Settings) -> float:
+    """How much the rate has risen within the time a replica takes to start; zero while history is short."""
+    before = rates[-rule.mean_window - int(rule.start_seconds) : -int(rule.start_seconds)]
+    return max(0.0, forecast.mean(rates[-3:]) - forecast.mean(before)) if before else 0.0
+
+
+def _part(free: float, rule: settings.Settings) -> float:
+    """How far the pool is from being full: 1 with enough free, 0 with nothing."""
+    return min(1.0, max(0.0, free / rule.calm_free))
 
 
 def _rise(rates: tuple[float, ...], rule: settings.Settings, *, calm: bool) -> float:
@@ -75,9 +87,9 @@ def _rise(rates: tuple[float, ...], rule: settings.Settings, *, calm: bool) -> f
 
 def _expected(rates: tuple[float, ...], rise: float, rule: settings.Settings) -> float:
     """The rate of the last seconds, one deviation above, and what it rises until the next look."""
-    last = rates[-3:]
-    recent = rates[-rule.mean_window :]
-    return forecast.mean(last) + forecast.deviation(recent) + rise * rule.mean_window / 2
+    believed = rates[-1] - math.sqrt(rates[-1])  # of one second, what exceeds the chance of its arrivals
+    level = max(forecast.mean(rates[-3:]), believed)
+    return level + forecast.deviation(rates[-rule.mean_window :]) + rise * rule.mean_window / 2
 
 
 def _alarm(claim: facts.ClaimFacts, rule: settings.Settings, *, calm: bool) -> tuple[float, tuple[str, ...]]:

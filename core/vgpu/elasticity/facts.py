@@ -13,7 +13,8 @@ from vgpu.elasticity import work
 class SliceFacts:
     """One slice of the claim.
 
-    ``room`` is what its devices could give on top of what it holds, ``neighbours_percent`` what others hold.
+    ``room`` is what its devices could give on top of what it holds, to all its slices there together;
+    ``neighbours_percent`` is what others hold there.
     ``used_percent`` and ``throttled`` (0 to 1) are the shim's accounts of the last period, None when unknown;
     ``memory_peak_bytes`` is the most memory in use lately, ``memory_denied`` tells of a refused allocation.
     """
@@ -23,6 +24,7 @@ class SliceFacts:
     allocated: values.Amounts
     limits: values.Amounts
     room: values.Amounts
+    device_uuids: tuple[str, ...] = ()
     neighbours_percent: int = 0
     ready: bool = True
     asleep: bool = False
@@ -65,11 +67,12 @@ class PoolFacts:
 
     ``free`` is the part of the pool's compute that nobody holds (0 to 1), ``placeable`` how many more
     replicas placement and quota would take now, ``quota_percent`` how much more compute the quota admits
-    (None: any).
+    (None: any). ``devices`` counts the devices in use on which the claim has or could have a replica.
     """
 
     free: float
     placeable: int
+    devices: int = 0
     quota_percent: int | None = None
     quota_memory_bytes: int | None = None
 

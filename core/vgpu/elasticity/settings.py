@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Settings:
     """How the loop reacts; times are seconds. The experiments: docs/decisions/0003-dual-elastic-rule.md."""
 
-    headroom: float = 1.1
+    headroom: float = 1.15
     """Share and replicas are sized for the expected rate times this."""
 
     calm_headroom: float = 1.05
@@ -18,6 +18,9 @@ class Settings:
 
     share_window: float = 20.0
     """Shares are sized for the largest expectation of this time."""
+
+    calm_window: float = 5.0
+    """That time when nothing of the pool is free: a full pool gives back sooner."""
 
     median_window: int = 15
     """Samples of which the median is what lasts; replicas follow what lasts."""
@@ -40,7 +43,7 @@ class Settings:
     alarm_batches: float = 1.5
     """More waiting work than this many batches per replica is an alarm."""
 
-    alarm_seconds: float = 30.0
+    alarm_seconds: float = 10.0
     """How long an alarm's larger replica set is kept."""
 
     alarm_share: float = 2.0
@@ -58,7 +61,7 @@ class Settings:
     deadband: float = 0.1
     """Share changes below this part of the allocation are not made."""
 
-    hold_seconds: float = 20.0
+    hold_seconds: float = 5.0
     """A slice that grew is not shrunk again before this time."""
 
     stale_seconds: float = 15.0
@@ -67,14 +70,14 @@ class Settings:
     stabilization_seconds: float = 300.0
     """Replicas follow the largest need of this time on their way down."""
 
-    standby: float = 0.5
-    """Sleeping replicas kept beside those needed, as a part of them; for claims whose replicas can sleep."""
-
-    asleep_seconds: float = 300.0
+    asleep_seconds: float = 600.0
     """How long a surplus replica sleeps before it is removed."""
 
-    memory_margin: float = 1.15
-    """Memory is sized for the peak in use times this (VPA's margin)."""
+    surge_seconds: float = 1800.0
+    """The largest rise within a start's time of this long is what sleepers are kept for."""
+
+    memory_margin: float = 1.05
+    """Memory is sized for the peak in use times this: growth is live, so no restart has to be spared."""
 
     memory_step: float = 1.2
     """A refused allocation enlarges memory by at least this factor (VPA's step after OOM)."""

@@ -25,18 +25,20 @@ class Naps:
 
 
 def naps(claim: facts.ClaimFacts, rate: float) -> Naps:
-    """Who wakes until the efficient parts of what serves suffice for the rate, or who may sleep.
+    """Who wakes until what serves suffices for the rate, slices grown as far as that is efficient.
 
-    Emptier devices fall asleep first and fuller ones wake first: what serves draws together, and devices
-    become free.
+    Who may sleep is decided with slices of the efficient size, so that nobody is woken again at once. Emptier
+    devices fall asleep first and fuller ones wake first: what serves draws together, and devices become free.
     """
     if not claim.can_sleep:
         return Naps()
+    rooms = vertical.Rooms(claim.slices)
     serving = [each for each in claim.slices if each.ready and not each.asleep]
-    missing = rate - sum(_efficient_rate(claim, each) for each in serving)
+    curve, stretched = claim.curve, claim.curve.stretched_percent
+    missing = rate - sum(curve.rate_at(rooms.take(each, stretched)) for each in serving)
     if missing > 0:
-        return Naps(wake=_woken(claim, missing))
-    return Naps(sleep=_surplus(claim, serving, -missing))
+        return Naps(wake=_woken(claim, rooms, missing))
+    return Naps(sleep=_surplus(claim, serving, rate))
 
 
 def remembered(claim: facts.ClaimFacts, before: state.State, now_naps: Naps, *, now: float) -> state.State:
@@ -57,31 +59,24 @@ def kept(
     return max(wished, min(claim.replicas or 0, len(claim.slices) - len(after.asleep_since) + young))
 
 
-def _woken(claim: facts.ClaimFacts, missing: float) -> frozenset[str]:
-    sleepers = [each for each in claim.slices if each.asleep and _useful(claim, each)]
-    chosen = set()
+def _woken(claim: facts.ClaimFacts, rooms: vertical.Rooms, missing: float) -> frozenset[str]:
+    efficient, chosen = claim.curve.efficient_percent, set()
+    sleepers = [each for each in claim.slices if each.asleep and each.ready]
     for each in sorted(sleepers, key=lambda each: (-each.neighbours_percent, each.id)):
-        if missing <= 0:
-            break
-        chosen.add(each.id)
-        missing -= _efficient_rate(claim, each)
-    return frozenset(chosen)
-
-
-def _surplus(claim: facts.ClaimFacts, serving: list[facts.SliceFacts], spare: float) -> frozenset[str]:
-    chosen: set[str] = set()
-    for each in sorted(serving, key=lambda each: (_useful(claim, each), each.neighbours_percent, each.id)):
-        own = _efficient_rate(claim, each)
-        if own <= spare and len(serving) - len(chosen) > max(1, claim.min_replicas):
+        if missing > 0 and rooms.reachable(each) >= USEFUL * min(efficient, each.limits.compute_percent):
             chosen.add(each.id)
-            spare -= own
+            missing -= claim.curve.rate_at(rooms.take(each, efficient))
     return frozenset(chosen)
 
 
-def _efficient_rate(claim: facts.ClaimFacts, slice_: facts.SliceFacts) -> float:
-    return claim.curve.rate_at(min(claim.curve.efficient_percent, vertical.reachable(slice_)))
-
-
-def _useful(claim: facts.ClaimFacts, slice_: facts.SliceFacts) -> bool:
-    most = min(claim.curve.efficient_percent, slice_.limits.compute_percent)
-    return vertical.reachable(slice_) >= USEFUL * most
+def _surplus(claim: facts.ClaimFacts, serving: list[facts.SliceFacts], rate: float) -> frozenset[str]:
+    rooms, curve = vertical.Rooms(claim.slices), claim.curve
+    rates = {each.id: curve.rate_at(rooms.take(each, curve.efficient_percent)) for each in serving}
+    spare = sum(rates.values()) - rate
+    chosen: set[str] = set()
+    least = max(1, claim.min_replicas)
+    for each in sorted(serving, key=lambda each: (each.neighbours_percent, each.id)):
+        if rates[each.id] <= spare and len(serving) - len(chosen) > least:
+            chosen.add(each.id)
+            spare -= rates[each.id]
+    return frozenset(chosen)

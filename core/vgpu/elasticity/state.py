@@ -15,14 +15,15 @@ KEPT_SAMPLES = 60
 class State:
     """``rates`` are the last samples, oldest first; ``expected`` and ``needed`` what was derived, by time.
 
-    ``expected`` sizes shares, ``needed`` replicas. ``grown_at`` and ``asleep_since`` tell when each slice
-    last grew, and since when it sleeps.
+    ``expected`` sizes shares, ``needed`` replicas, ``surges`` the rises within a start's
+    time. ``grown_at`` and ``asleep_since`` tell when each slice last grew, and since when it sleeps.
     """
 
     rates: tuple[float, ...] = ()
     sampled_at: float | None = None
     expected: tuple[tuple[float, float], ...] = ()
     needed: tuple[tuple[float, float], ...] = ()
+    surges: tuple[tuple[float, float], ...] = ()
     alarm_until: float = 0.0
     refused_since: float | None = None
     grown_at: Mapping[str, float] = field(default_factory=dict)

@@ -23,26 +23,59 @@ class Sizes:
 
 def sizes(slices: Sequence[facts.SliceFacts], *, rate: float, curve: work.Curve) -> Sizes:
     """Equal parts of the rate for every slice; what one has no room for goes to the others."""
-    most = {each.id: reachable(each) for each in slices}
-    least = {each.id: floor(each, curve) for each in slices}
     wished: dict[str, int] = {}
-    part = rate / max(1, len(slices))
+    part, most = rate / max(1, len(slices)), curve.worthwhile_percent
     for _ in range(ROUNDS):
-        ideal = math.ceil(curve.share_for(part) - 1e-9)
-        wished = {each.id: min(most[each.id], max(least[each.id], ideal)) for each in slices}
+        ideal = min(most, math.ceil(curve.share_for(part) - 1e-9))
+        wished = _granted(slices, ideal, curve)
         unserved = rate - sum(curve.rate_at(share) for share in wished.values())
-        open_ = sum(1 for id_, share in wished.items() if share < most[id_])
-        if unserved <= 1e-9 or not open_:
+        open_ = sum(1 for each in slices if ideal <= wished[each.id] < each.limits.compute_percent)
+        if unserved <= 1e-9 or not open_ or ideal >= most:
             break
         part += unserved / open_
     unserved = rate - sum(curve.rate_at(share) for share in wished.values())
     return Sizes(percent=wished, unserved_rate=max(0.0, unserved))
 
 
-def reachable(slice_: facts.SliceFacts) -> int:
-    """The most this slice can have now: its ceiling, or what its devices have left."""
-    room = slice_.allocated.compute_percent + max(0, slice_.room.compute_percent)
-    return max(slice_.requests.compute_percent, min(slice_.limits.compute_percent, room))
+def _granted(slices: Sequence[facts.SliceFacts], ideal: int, curve: work.Curve) -> dict[str, int]:
+    """The ideal within every slice's bounds; slices on one device share its room."""
+    rooms = Rooms(slices)
+    wished = {}
+    for each in slices:
+        share = min(each.limits.compute_percent, max(floor(each, curve), ideal))
+        wished[each.id] = rooms.take(each, share)
+    return wished
+
+
+class Rooms:
+    """What the devices have left while one decision gives it to the slices of a claim in turn."""
+
+    def __init__(self, slices: Sequence[facts.SliceFacts]) -> None:
+        self._left: dict[str, int] = {}
+        for each in slices:
+            for uuid in each.device_uuids or (each.id,):
+                self._left[uuid] = max(0, each.room.compute_percent)
+
+    def reachable(self, slice_: facts.SliceFacts) -> int:
+        """The most this slice can have now."""
+        left = min(self._left[uuid] for uuid in slice_.device_uuids or (slice_.id,))
+        return min(slice_.limits.compute_percent, slice_.allocated.compute_percent + left)
+
+    def take(self, slice_: facts.SliceFacts, share: int) -> int:
+        """Give the slice this share, or what is left; its answer never lies below the slice's floor."""
+        given = max(slice_.requests.compute_percent, min(share, self.reachable(slice_)))
+        for uuid in slice_.device_uuids or (slice_.id,):
+            self._left[uuid] -= max(0, given - slice_.allocated.compute_percent)
+        return given
+
+
+def reach(slices: Sequence[facts.SliceFacts], curve: work.Curve) -> float:
+    """The rate that all these slices could serve where they stand, grown as far as that is efficient."""
+    rooms = Rooms(slices)
+    grown = (
+        rooms.take(each, max(curve.stretched_percent, each.allocated.compute_percent)) for each in slices
+    )
+    return sum(curve.rate_at(share) for share in grown)
 
 
 def floor(slice_: facts.SliceFacts, curve: work.Curve) -> int:

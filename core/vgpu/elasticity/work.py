@@ -7,6 +7,12 @@ import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+STRETCH = 0.9
+"""Part of the best rate per percent down to which a slice grows before another replica serves."""
+
+WORTHWHILE = 1 / 3
+"""Part of the efficient rate per percent below which a larger slice is no use."""
+
 FORGET = 0.02
 """Weight of a new observation in the learned compute per unit of work."""
 
@@ -53,6 +59,24 @@ class Curve:
         i = bisect.bisect_left(self.rates, rate)
         low, high = self.rates[i - 1], self.rates[i]
         return self.shares[i - 1] + (rate - low) / (high - low) * (self.shares[i] - self.shares[i - 1])
+
+    @property
+    def stretched_percent(self) -> int:
+        """The largest share that still serves nearly as much per percent as the efficient one."""
+        least = STRETCH * self.efficient_rate / self.efficient_percent
+        pairs = zip(self.shares, self.rates, strict=True)
+        return max([self.efficient_percent, *(share for share, rate in pairs if rate >= least * share)])
+
+    @property
+    def worthwhile_percent(self) -> int:
+        """The largest share whose part above the efficient one still serves a third of what that serves."""
+        least = WORTHWHILE * self.efficient_rate / self.efficient_percent
+        pairs = zip(self.shares, self.rates, strict=True)
+        above = (
+            (share, rate - self.efficient_rate) for share, rate in pairs if share > self.efficient_percent
+        )
+        grown = (share for share, more in above if more >= least * (share - self.efficient_percent))
+        return max([self.efficient_percent, *grown])
 
     @property
     def efficient_rate(self) -> float:
