@@ -7,6 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ROOMS := core operator webhooks agent shim e2e bench tests
+KERNEL := core/vgpu/placement/_kernel.so
 NODES ?= 1000
 ARGS ?=
 KEEP ?=
@@ -18,7 +19,7 @@ export PYTHONHASHSEED := 0
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
 
-setup: $(VENV)/.ready ## Virtual environment with the pinned dependencies
+setup: $(VENV)/.ready $(KERNEL) ## Virtual environment with the pinned dependencies
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@echo "setup: installing the pinned dependencies into $(VENV)"
@@ -26,6 +27,10 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
+
+# The measures of placement in C; without it the same rules run in Python, twenty times slower.
+$(KERNEL): core/vgpu/placement/kernel.c
+	@$(CC) -std=c11 -O2 -ffp-contract=off -fPIC -shared -o $@.new $< && mv $@.new $@
 
 controlplane: setup ## Build etcd and Kubernetes once into the cache (about ten minutes cold)
 	@$(BIN)/python -m vgpu_e2e.build
@@ -65,6 +70,8 @@ bench-scheduling: controlplane ## Pods bound per second and Filter latency; NODE
 
 bench-placement: setup ## The openb lists replayed, beside the published figures; ARGS="--seeds 1"
 	@$(BIN)/python -m placement $(ARGS)
+	@$(BIN)/python -m placement.churn
+	@$(BIN)/python -m placement.speed
 
 bench-shim: setup ## What the shim costs, native and shimmed in turn
 	@$(MAKE) --no-print-directory -s -C shim all
@@ -82,4 +89,4 @@ bench-agent: setup ## Apply latency, lending reaction and cost of the node agent
 	@$(BIN)/python -m agent $(ARGS)
 
 clean: ## Remove build outputs and the virtual environment, not the cache
-	@rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf build dist $(KERNEL) $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
