@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from elasticity import contest, profiles, simulation, table, traces
+from elasticity import contest, kernel, profiles, simulation, table, traces
 
 MODELS = tuple(profiles.MEMORY_GIB)
 
@@ -17,8 +17,8 @@ MODELS = tuple(profiles.MEMORY_GIB)
 def main() -> int:
     """Prints the tables; 2 when a trace or profile cannot be read."""
     options = _options().parse_args()
-    results: list[contest.Result] = []
     try:
+        results = [each for path in options.beside for each in contest.saved(path)]
         models = [profiles.read(options.profiles / f"bs_sm_{name}.csv") for name in MODELS]
         print(table.HEAD, flush=True)
         for trace in options.trace or traces.names():
@@ -33,7 +33,12 @@ def main() -> int:
             ):
                 results.append(result)
                 print(table.row(result), flush=True)
-    except (traces.BadTraceError, profiles.BadProfileError) as error:
+    except (
+        traces.BadTraceError,
+        profiles.BadProfileError,
+        kernel.NoCompilerError,
+        contest.BadResultsError,
+    ) as error:
         print(f"bench-elasticity: {error}", file=sys.stderr)
         return 2
     print(*table.means(results), *table.at_equal_cost(results), *table.cheapest_within(results), sep="\n")
@@ -58,7 +63,15 @@ def _options() -> argparse.ArgumentParser:
     )
     parser.add_argument("--sweep", action="store_true", help="vary each policy's deciding constant")
     parser.add_argument("--profiles", type=Path, default=traces.DATA / "dilu_asplos25", metavar="FOLDER")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the runs to this file")
+    parser.add_argument(
+        "--beside",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="compare with runs of earlier --json",
+    )
     return parser
 
 

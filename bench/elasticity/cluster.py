@@ -29,38 +29,44 @@ class Cluster:
         """The cards as policies see them."""
         return tuple(
             policy.Card(
-                free_percent=self.free(card), free_memory_bytes=self.free_memory(card), replicas=len(held)
+                free_percent=self.free(card),
+                free_memory_bytes=self.free_memory(card),
+                awake=sum(not server.asleep for _, server in held),
             )
             for card, held in enumerate(self.cards)
         )
 
     def start(self, service: servers.Service, new: policy.New, *, ready_at: float) -> servers.Server | None:
-        """A server on the fullest card with the room it wishes, else on the emptiest; None if none fits."""
+        """A server where its policy wishes it; None when there is no such place."""
         memory = service.profile.memory_bytes
-        fitting = [
-            (self.free(card), card)
+        cards = [
+            card
             for card in range(len(self.cards))
-            if self.free(card) >= new.share and self.free_memory(card) >= memory
+            if self.free(card) >= max(new.share, new.room or 0) and self.free_memory(card) >= memory
         ]
-        if not fitting:
+        card = min(cards, key=lambda card: self._rank(service, new, card), default=None)
+        if card is None:
             self.unplaced += 1
             return None
-        used = {server.card for server in service.servers}
-        roomy = [(free, card) for free, card in fitting if free >= max(new.share, new.room)]
-        # Among equals a card the service is not on yet: what it borrows there it does not take from itself.
-        _, card = min(roomy or fitting, key=lambda pair: (not roomy and -pair[0], pair[1] in used, pair))
         self._next += 1
         server = servers.Server(
             f"{service.name}-{self._next}", card=card, share=new.share, memory_bytes=memory, ready_at=ready_at
         )
-        service.servers.append(server)
+        service.add(server)
         self.cards[card].append((service, server))
         self.starts += 1
         return server
 
-    def remove(self, service: servers.Service, server: servers.Server, *, now: float) -> None:
+    def _rank(self, service: servers.Service, new: policy.New, card: int) -> tuple[int, ...]:
+        own = sum(each.card == card for each in service.servers)
+        unused = all(server.asleep for _, server in self.cards[card])
+        if new.room is None and not new.standby:
+            return (self.free(card), own, card)
+        return (unused, own, self.free(card), card)
+
+    def remove(self, service: servers.Service, server: servers.Server) -> None:
         """End a server and free what it holds."""
-        service.remove(server, now)
+        service.remove(server)
         self.cards[server.card].remove((service, server))
 
     def resize(self, server: servers.Server, share: int, *, now: float) -> None:
@@ -71,7 +77,6 @@ class Cluster:
         self.changes += 1
         if share > server.share:
             self.flips += now - server.shrunk_at < 60
-            server.grown_at = now
         else:
             server.shrunk_at = now
         server.share = share

@@ -1,14 +1,18 @@
 """Every policy with every value of the constant that decides it, on every load: who plays, what came out."""
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from elasticity import arrivals, outcome, policy, profiles, simulation, traces
 from elasticity.policies import captain, dilu, fast_gshare, fixed, has_gpu, hpa, kpa, ours, vpa
 from vgpu.elasticity import settings
 
 OURS, ORACLE = "ours", "oracle"
+ORACLES = ("fixed", ORACLE)
+"""They know the whole load beforehand: printed beside the others, never counted as rivals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +27,7 @@ class Entry:
 POLICIES: dict[str, Entry] = {
     OURS: Entry(
         constant="headroom",
-        values=(settings.DEFAULT.headroom, 1.0, 1.25, 1.5),
+        values=(settings.DEFAULT.headroom, 1.0, 1.3, 1.5),
         make=lambda value: ours.Ours(rule=settings.Settings(headroom=value)),
     ),
     "hpa": Entry(constant="target", values=(0.7, 0.8, 0.6, 0.5), make=lambda value: hpa.Hpa(target=value)),
@@ -60,6 +64,19 @@ class Result:
     seconds: int
     outcome: outcome.Outcome
     took_seconds: float
+
+
+class BadResultsError(Exception):
+    """A file of saved runs is missing or of another version."""
+
+
+def saved(path: Path) -> list[Result]:
+    """The runs that were written with --json; raises BadResultsError."""
+    try:
+        rows = json.loads(path.read_text())
+        return [Result(**{**row, "outcome": outcome.Outcome(**row["outcome"])}) for row in rows]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise BadResultsError(f"expected runs saved by this version in {path}: {error}") from error
 
 
 def play(

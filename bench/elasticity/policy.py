@@ -49,11 +49,11 @@ class Service:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """One GPU: what nobody holds, and how many replicas it has."""
+    """One GPU: what nobody holds, and how many replicas on it do not sleep."""
 
     free_percent: int
     free_memory_bytes: int
-    replicas: int
+    awake: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +67,15 @@ class View:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class New:
-    """A replica to start: its first share, and what a card must have free beside it to be preferred."""
+    """A replica to start with this share; packed onto the fullest card that takes it, unless it names a room.
+
+    With a room it goes only where that much is free, on a used card if there is one, where its service has
+    fewest replicas; a standby goes to a used card without its service.
+    """
 
     share: int
-    room: int = 0
+    room: int | None = None
+    standby: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

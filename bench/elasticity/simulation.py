@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from elasticity import arrivals, cluster, outcome, policy, servers
 
 STEPS = 10
-KEPT_STEPS = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,14 +58,7 @@ class _World:
 
     def _step(self, begin: float) -> None:
         for service in self._services:
-            for each in service.servers:
-                each.used = each.throttled = 0.0
             service.advance(begin, begin + servers.STEP)
-            for each in service.servers:
-                each.used_second += each.used
-                each.throttled_second += each.throttled
-                each.throttled_steps += each.throttled > 0.002
-                each.used_steps.append(each.used / servers.STEP)
 
     def _remember(self, now: float) -> None:
         """Begin a new second: what is seen now reaches the policies one second from now."""
@@ -75,7 +67,6 @@ class _World:
             for each in service.servers:
                 each.used_second = each.throttled_second = 0.0
                 each.throttled_steps = 0
-                del each.used_steps[:-KEPT_STEPS]
 
     def _view(self, now: float) -> policy.View:
         services = tuple(self._service(each, now) for each in self._services)
@@ -103,7 +94,7 @@ class _World:
     def _reduce(self, service: servers.Service, wished: policy.Orders, now: float) -> None:
         for each in list(service.servers):
             if each.id in wished.remove:
-                self._pool.remove(service, each, now=now)
+                self._pool.remove(service, each)
             elif each.id in wished.sleep:
                 each.asleep = True
             if wished.shares.get(each.id, each.share) < each.share:
@@ -126,10 +117,10 @@ def _replica(server: servers.Server, now: float) -> policy.Replica:
         card=server.card,
         share=server.share,
         ready=server.ready_at <= now,
-        asleep=server.asleep,
+        asleep=bool(server.asleep),
         lent=server.force > server.share,
         used_percent=server.used_second,
         throttled=min(1.0, server.throttled_second),
         throttled_steps=server.throttled_steps,
-        used_steps=tuple(server.used_steps),
+        used_steps=server.used_steps,
     )

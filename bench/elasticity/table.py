@@ -96,7 +96,7 @@ def _default(result: contest.Result) -> bool:
 
 
 def _rival(result: contest.Result) -> bool:
-    return result.policy not in (contest.OURS, contest.ORACLE)
+    return result.policy not in (contest.OURS, *contest.ORACLES)
 
 
 def _cost_heads(costs: Iterable[str] = COSTS) -> str:

@@ -30,8 +30,7 @@ class Ours:
         return {each.name: sizing.efficient(each.profile, self._first(each)) for each in services}
 
     def _first(self, known: policy.Known) -> int:
-        count = sizing.replicas(known.profile, self.rule.headroom * sizing.beginning(known))
-        return count + math.ceil(self.rule.standby * count) if self.sleeps else count
+        return sizing.replicas(known.profile, self.rule.headroom * sizing.beginning(known))
 
     def decide(self, view: policy.View) -> Mapping[str, policy.Orders]:
         """Every claim in turn, each seeing what those before it took."""
@@ -42,7 +41,7 @@ class Ours:
             decided, self._states[service.name] = decision.decide(
                 claim, self._states.get(service.name, state.EMPTY), now=view.now, rule=self.rule
             )
-            orders[service.name] = _orders(service, claim, decided)
+            orders[service.name] = _orders(service, view, decided)
             _take(free, service, decided)
         return orders
 
@@ -52,7 +51,9 @@ class Ours:
             slices=tuple(_slice(each, service.profile, free) for each in service.replicas),
             curve=curve,
             pool=facts.PoolFacts(
-                free=max(0, sum(free)) / (100 * len(free)), placeable=_placeable(service.profile, view, free)
+                free=max(0, sum(free)) / (100 * len(free)),
+                placeable=_joinable(service, view) + _roomy(service.profile, view, free),
+                devices=_joinable(service, view) + _joined(service, view),
             ),
             samples=(facts.Sample(at=view.now - 1, rate=service.rate),),
             queued=service.queued,
@@ -71,6 +72,7 @@ def _slice(replica: policy.Replica, profile: profiles.Profile, free: list[int]) 
         allocated=values.Amounts(memory_bytes=memory, compute_percent=replica.share),
         limits=values.Amounts(memory_bytes=memory, compute_percent=100),
         room=values.Amounts(memory_bytes=0, compute_percent=max(0, free[replica.card])),
+        device_uuids=(str(replica.card),),
         neighbours_percent=100 - max(0, free[replica.card]) - replica.share,
         ready=replica.ready,
         asleep=replica.asleep,
@@ -79,7 +81,7 @@ def _slice(replica: policy.Replica, profile: profiles.Profile, free: list[int]) 
     )
 
 
-def _placeable(profile: profiles.Profile, view: policy.View, free: list[int]) -> int:
+def _roomy(profile: profiles.Profile, view: policy.View, free: list[int]) -> int:
     """A dry run of placement: replicas that the cards would take, with room to grow."""
     share = max(profile.curve.floor_percent, _room(profile))
     return sum(
@@ -88,28 +90,50 @@ def _placeable(profile: profiles.Profile, view: policy.View, free: list[int]) ->
     )
 
 
+def _joined(service: policy.Service, view: policy.View) -> int:
+    """Cards in use on which the service has a replica."""
+    return len({each.card for each in service.replicas if view.cards[each.card].awake})
+
+
+def _joinable(service: policy.Service, view: policy.View) -> int:
+    """Cards in use that have the memory for a first replica of the service."""
+    own, needed = {each.card for each in service.replicas}, service.profile.memory_bytes
+    return sum(
+        bool(card.awake) and number not in own and card.free_memory_bytes >= needed and card.free_percent > 0
+        for number, card in enumerate(view.cards)
+    )
+
+
 def _room(profile: profiles.Profile) -> int:
     return math.ceil(ROOMY * profile.curve.efficient_percent)
 
 
-def _orders(service: policy.Service, claim: facts.ClaimFacts, decided: decision.Decision) -> policy.Orders:
+def _orders(service: policy.Service, view: policy.View, decided: decision.Decision) -> policy.Orders:
     present, wished = len(service.replicas), decided.replicas or 0
-    profile = service.profile
-    new = policy.New(share=profile.curve.floor_percent, room=_room(profile))
+    more = max(0, wished - present)
+    standbys = min(more, _joinable(service, view))
     return policy.Orders(
         shares={id_: amounts.compute_percent for id_, amounts in decided.allocations.items()},
-        start=(new,) * max(0, wished - present),
-        remove=_removed(service, decided.sleep, present - wished),
+        start=(
+            *(policy.New(share=ASLEEP_PERCENT, standby=True),) * standbys,
+            *(policy.New(share=ASLEEP_PERCENT, room=_room(service.profile)),) * (more - standbys),
+        ),
+        remove=_removed(service, view, decided.sleep, present - wished),
         sleep=decided.sleep,
         wake=decided.wake,
     )
 
 
-def _removed(service: policy.Service, sleep: frozenset[str], count: int) -> frozenset[str]:
-    """Sleepers go first, then the smallest."""
+def _removed(service: policy.Service, view: policy.View, sleep: frozenset[str], count: int) -> frozenset[str]:
+    """Sleepers on unused cards go first, then other sleepers, then the smallest."""
     order = sorted(
         service.replicas,
-        key=lambda each: (not (each.asleep or each.id in sleep), each.share, -sizing.number(each.id)),
+        key=lambda each: (
+            not (each.asleep or each.id in sleep),
+            bool(view.cards[each.card].awake),
+            each.share,
+            -sizing.number(each.id),
+        ),
     )
     return frozenset(each.id for each in order[: max(0, count)])
 
