@@ -118,6 +118,7 @@ class Lender:
             used_ns=max(0, now.gpu_ns - last.gpu_ns),
             throttled_ns=max(0, now.throttled_ns - last.throttled_ns),
             queued_ns=max(0, now.queued_ns - last.queued_ns),
+            launches=max(0, now.launches - last.launches),
             indebted=accounts.paid_at_ns > clock_ns + DEBT_NS,
         )
 

@@ -17,6 +17,9 @@ MARGIN_PERCENT = 5
 HELD_BACK = 0.02
 """A slice that was held back for more than this part of a period wants more than it has."""
 
+LONGEST_PERIODS = 50
+"""For how many periods work that was launched is taken to run, where nothing has been measured of it."""
+
 REMEMBERED_PERIODS = 5
 """How long an owner's peak is kept free for it before the rest of its share is lent."""
 
@@ -25,8 +28,9 @@ REMEMBERED_PERIODS = 5
 class Tenant:
     """One slice on one device over one period: what it holds, may reach, used, and was held back for.
 
-    ``throttled_ns`` is time held back by its own limit, ``queued_ns`` by its work still in flight. A slice is
-    ``indebted`` when it has launched more than its share has paid for: it shows before the work is measured.
+    ``throttled_ns`` is time held back by its own limit, ``queued_ns`` by its work still in flight. Use is
+    known when work is done; that it was launched, and that a slice is ``indebted`` (has launched more than
+    its share has paid for), shows at once.
     """
 
     id: str
@@ -35,6 +39,7 @@ class Tenant:
     used_ns: int
     throttled_ns: int
     queued_ns: int = 0
+    launches: int = 0
     indebted: bool = False
 
 
@@ -43,12 +48,14 @@ class Share:
     """What a slice may use in the next period.
 
     ``lent_percent`` goes on top of its allocation, ``reserved_percent`` of it is kept free for the slice
-    itself, and ``recent`` are its last uses in percent, which the next decision needs.
+    itself. The next decision needs ``recent``, its last uses in percent, and ``running``, for how many
+    periods it has had work under way of which nothing is measured.
     """
 
     lent_percent: int
     reserved_percent: int
     recent: tuple[int, ...]
+    running: int = 0
 
 
 def share(tenants: Sequence[Tenant], before: Mapping[str, Share], *, period_ns: int) -> dict[str, Share]:
@@ -58,11 +65,20 @@ def share(tenants: Sequence[Tenant], before: Mapping[str, Share], *, period_ns: 
     All reserves and loans together are one GPU at most, unless the allocations alone are more.
     """
     recent = {each.id: _recent(each, before.get(each.id), period_ns) for each in tenants}
-    reserved = {each.id: _reserved(each, recent[each.id], period_ns) for each in tenants}
+    running = {each.id: _running(each, before.get(each.id)) for each in tenants}
+    reserved = {
+        each.id: each.allocated_percent if running[each.id] else _reserved(each, recent[each.id], period_ns)
+        for each in tenants
+    }
     wishes = {each.id: _wish(each, before.get(each.id), recent[each.id], period_ns) for each in tenants}
     lent = _divided(WHOLE - sum(reserved.values()), tenants, wishes)
     return {
-        each.id: Share(lent_percent=lent[each.id], reserved_percent=reserved[each.id], recent=recent[each.id])
+        each.id: Share(
+            lent_percent=lent[each.id],
+            reserved_percent=reserved[each.id],
+            recent=recent[each.id],
+            running=running[each.id],
+        )
         for each in tenants
     }
 
@@ -70,6 +86,16 @@ def share(tenants: Sequence[Tenant], before: Mapping[str, Share], *, period_ns: 
 def _recent(tenant: Tenant, before: Share | None, period_ns: int) -> tuple[int, ...]:
     past = before.recent if before else ()
     return (*past, _used_percent(tenant, period_ns))[-REMEMBERED_PERIODS:]
+
+
+def _running(tenant: Tenant, before: Share | None) -> int:
+    """For how many periods work has been under way; 0 once some of it was measured, or after too long."""
+    if tenant.used_ns:
+        return 0
+    if tenant.launches:
+        return 1
+    past = before.running if before else 0
+    return past + 1 if 0 < past < LONGEST_PERIODS else 0
 
 
 def _reserved(tenant: Tenant, recent: tuple[int, ...], period_ns: int) -> int:

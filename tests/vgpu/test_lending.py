@@ -99,6 +99,26 @@ def test_an_owner_that_has_launched_much_has_its_whole_share_back_before_any_of_
     assert shares["busy"].lent_percent == 0
 
 
+def test_an_owner_whose_work_runs_keeps_its_share_though_nothing_is_measured_yet() -> None:
+    busy = tenant("busy", 40, used=40, throttled=0.5)
+    shares = settled(tenant("owner", 60), busy)
+
+    launching = dataclasses.replace(tenant("owner", 60), launches=1)
+    for owner in (launching, *[tenant("owner", 60)] * 20):
+        shares = lending.share([owner, busy], shares, period_ns=PERIOD)
+        assert shares["busy"].lent_percent == 0
+
+
+def test_work_of_which_nothing_is_ever_measured_holds_a_share_back_for_a_while_only() -> None:
+    busy = tenant("busy", 40, used=40, throttled=0.5)
+    shares = settled(dataclasses.replace(tenant("owner", 60), launches=1), busy)
+
+    for _ in range(lending.LONGEST_PERIODS):
+        shares = lending.share([tenant("owner", 60), busy], shares, period_ns=PERIOD)
+
+    assert shares["busy"].lent_percent == 60
+
+
 def test_a_steady_owner_keeps_its_peak_and_a_margin() -> None:
     shares = settled(tenant("owner", 60, used=20), tenant("busy", 40, used=40, throttled=0.5))
 
