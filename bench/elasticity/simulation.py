@@ -1,5 +1,6 @@
 """One policy under one load: seconds of policy ticks, each of ten steps of serving and lending."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -36,9 +37,10 @@ class _World:
         self._fresh: dict[str, tuple[int, int]] = {each.name: (0, 0) for each in self._services}
         known = [policy.Known(name=s.name, profile=s.profile, rates=s.demand.rates) for s in self._services]
         first = chosen.begin(known)
-        for service in self._services:
-            for new in first[service.name]:
-                self._pool.start(service, new, ready_at=-1.0)
+        for turn in itertools.zip_longest(*(first[service.name] for service in self._services)):
+            for service, new in zip(self._services, turn, strict=True):  # in turn: a short pool is shared
+                if new is not None:
+                    self._pool.start(service, new, ready_at=-1.0)
         self._pool.starts = self._pool.unplaced = 0
 
     def second(self, now: float) -> None:
