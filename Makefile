@@ -14,7 +14,7 @@ KEEP ?=
 
 export PYTHONHASHSEED := 0
 
-.PHONY: help setup controlplane fmt lint types test unit shim sanitize e2e demo clean \
+.PHONY: help setup controlplane realnode fmt lint types test unit shim sanitize e2e demo clean \
   bench-scheduling bench-placement bench-shim bench-elasticity bench-agent bench-gpu
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -34,6 +34,10 @@ $(KERNEL): core/vgpu/placement/kernel.c
 
 controlplane: setup ## Build etcd and Kubernetes once into the cache (about ten minutes cold)
 	@$(BIN)/python -m vgpu_e2e.build
+
+realnode: ## Packages for the cases on a real kubelet (Debian, root); they are skipped without
+	@apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	  containerd runc busybox-static iproute2 prometheus >/dev/null
 
 fmt: setup ## Format and fix what can be fixed
 	@$(BIN)/ruff format $(wildcard $(ROOMS)) && $(BIN)/ruff check --fix $(wildcard $(ROOMS))
