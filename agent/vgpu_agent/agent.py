@@ -32,7 +32,7 @@ from vgpu_kube.events import Recorder
 from vgpu_kube.protocol import Kube
 
 LOOK_SECONDS = 0.25
-LEND_SECONDS = 0.06
+LEND_SECONDS = 0.07
 DISCOVER_SECONDS = 10.0
 AUDIT_SECONDS = 5.0
 
