@@ -37,7 +37,7 @@ controlplane: setup ## Build etcd and Kubernetes once into the cache (about ten 
 
 realnode: ## Packages for the cases on a real kubelet (Debian, root); they are skipped without
 	@apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-	  containerd runc busybox-static iproute2 prometheus >/dev/null
+	  containerd runc busybox-static containernetworking-plugins iproute2 prometheus >/dev/null
 
 fmt: setup ## Format and fix what can be fixed
 	@$(BIN)/ruff format $(wildcard $(ROOMS)) && $(BIN)/ruff check --fix $(wildcard $(ROOMS))

@@ -59,7 +59,9 @@ class Reconciler:
         self.pool_queue: Workqueue[str] = Workqueue(self.pools.reconcile, name="pool", sleep=sleep)
         self.claim_queue: Workqueue[Key] = Workqueue(self.claims.reconcile, name="claim", sleep=sleep)
         self._judging = False
-        self.view.subscribe(on_claim=self._claim_changed, on_pool=self._pool_changed)
+        self.view.subscribe(
+            on_claim=self._claim_changed, on_edit=self._claim_edited, on_pool=self._pool_changed
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -100,6 +102,10 @@ class Reconciler:
     def _claim_changed(self, claim: Key) -> None:
         if self._judging:
             self.claim_queue.wake(claim)
+
+    def _claim_edited(self, claim: Key) -> None:
+        if self._judging:
+            self.claim_queue.hurry(claim)
 
     def _pool_changed(self, pool: str) -> None:
         self.claims.room_changed(pool)

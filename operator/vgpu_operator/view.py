@@ -49,11 +49,18 @@ class View:
         self.holdings = Holdings()
         self._pods_of: dict[Key, dict[str, known.Pod]] = {}
         self._on_claim: Callable[[Key], None] = _nobody
+        self._on_edit: Callable[[Key], None] = _nobody
         self._on_pool: Callable[[str], None] = _nobody
 
-    def subscribe(self, *, on_claim: Callable[[Key], None], on_pool: Callable[[str], None]) -> None:
+    def subscribe(
+        self,
+        *,
+        on_claim: Callable[[Key], None],
+        on_edit: Callable[[Key], None],
+        on_pool: Callable[[str], None],
+    ) -> None:
         """Calls back with the claims and pools that a change concerns, as often as there are changes."""
-        self._on_claim, self._on_pool = on_claim, on_pool
+        self._on_claim, self._on_edit, self._on_pool = on_claim, on_edit, on_pool
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
@@ -131,7 +138,7 @@ class View:
         if old is not None and new is not None and (old.claim, old.meta) == (new.claim, new.meta):
             return
         self._recount(change.key)
-        self._on_claim(change.key)
+        self._on_edit(change.key)
 
     def _pod_changed(self, change: Change[known.Pod]) -> None:
         if change.old == change.new:

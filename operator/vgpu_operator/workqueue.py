@@ -41,6 +41,7 @@ class Workqueue(Generic[K]):
         self._rng = rng or random.Random()  # noqa: S311 -- jitter, no secret
         self._due: set[K] = set()
         self._tasks: dict[K, asyncio.Task[None]] = {}
+        self._rests: dict[K, asyncio.Future[None]] = {}
         self._turns = asyncio.Semaphore(PARALLEL)
         self._stopped = False
 
@@ -55,6 +56,12 @@ class Workqueue(Generic[K]):
         self._due.add(key)
         if key not in self._tasks:
             self._tasks[key] = asyncio.create_task(self._serve(key), name=f"{self._name} {key}")
+
+    def hurry(self, key: K) -> None:
+        """As ``wake``, and the rest after the last run ends now: somebody waits for what this change does."""
+        self.wake(key)
+        if key in self._rests:
+            self._rests[key].cancel()
 
     async def stop(self) -> None:
         """Ends all runs; later wakes are ignored."""
@@ -76,9 +83,17 @@ class Workqueue(Generic[K]):
                 async with self._turns:
                     self._due.discard(key)
                     pause = await self._run(key, backoff)
-                await self._sleep(pause)
+                await self._rest(key, pause)
         finally:
             del self._tasks[key]
+
+    async def _rest(self, key: K, seconds: float) -> None:
+        rest = self._rests[key] = asyncio.ensure_future(self._sleep(seconds))
+        try:
+            await asyncio.wait([rest])
+        finally:
+            rest.cancel()
+            del self._rests[key]
 
     async def _run(self, key: K, backoff: Backoff) -> float:
         """One run; the seconds until the next one may come."""

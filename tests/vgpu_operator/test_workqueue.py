@@ -144,3 +144,29 @@ async def test_a_stopped_queue_runs_nothing_any_more(clock: Clock, queue: Workqu
     await clock.advance(10)
 
     assert runs.times == [("a", 0.0)]
+
+
+async def test_a_change_that_somebody_waits_for_does_not_wait_for_the_rest(
+    clock: Clock, queue: Workqueue[str], runs: Runs
+) -> None:
+    queue.wake("a")
+    await clock.advance(0.05)
+
+    queue.hurry("a")
+    await settle()
+
+    assert [at for _, at in runs.times] == [0.0, 0.05]
+
+
+async def test_a_hurried_key_rests_again_afterwards(clock: Clock, queue: Workqueue[str], runs: Runs) -> None:
+    queue.hurry("a")
+    await clock.advance(0.05)
+    queue.hurry("a")
+    await settle()
+
+    queue.wake("a")
+    await clock.advance(0.1)
+    assert len(runs.times) == 2
+
+    await clock.advance(0.1)
+    assert [at for _, at in runs.times] == [0.0, 0.05, 0.25]
