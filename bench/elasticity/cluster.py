@@ -17,6 +17,10 @@ class Cluster:
         self.changes = self.flips = self.starts = self.unplaced = 0
         self._next = 0
 
+    def forget(self) -> None:
+        """Begin to count anew."""
+        self.changes = self.flips = self.starts = self.unplaced = 0
+
     def free(self, card: int) -> int:
         """Percent of the card that nobody holds."""
         return WHOLE - sum(server.share for _, server in self.cards[card])

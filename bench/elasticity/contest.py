@@ -27,16 +27,14 @@ class Entry:
 POLICIES: dict[str, Entry] = {
     OURS: Entry(
         constant="headroom",
-        values=(settings.DEFAULT.headroom, 1.0, 1.3, 1.5),
+        values=(settings.DEFAULT.headroom, 1.0, 1.15, 1.5),
         make=lambda value: ours.Ours(rule=settings.Settings(headroom=value)),
     ),
     "hpa": Entry(constant="target", values=(0.7, 0.8, 0.6, 0.5), make=lambda value: hpa.Hpa(target=value)),
     "kpa": Entry(constant="target", values=(0.7, 0.8, 0.6, 0.5), make=lambda value: kpa.Kpa(target=value)),
-    "vpa": Entry(
-        constant="percentile", values=(0.9, 0.95, 0.99), make=lambda value: vpa.Vpa(percentile=value)
-    ),
+    "vpa": Entry(constant="percentile", values=(0.9, 0.99), make=lambda value: vpa.Vpa(percentile=value)),
     "captain": Entry(
-        constant="throttle", values=(0.1, 0.02, 0.2, 0.3), make=lambda value: captain.Captain(target=value)
+        constant="throttle", values=(0.2, 0.1, 0.3), make=lambda value: captain.Captain(target=value)
     ),
     "dilu": Entry(
         constant="headroom", values=(1.0, 1.25, 1.5, 2.0), make=lambda value: dilu.Dilu(headroom=value)
@@ -44,7 +42,7 @@ POLICIES: dict[str, Entry] = {
     "has-gpu": Entry(constant="up", values=(0.9, 0.8, 0.7, 0.6), make=lambda value: has_gpu.HasGpu(up=value)),
     "fast-gshare": Entry(
         constant="factor",
-        values=(1.0, 1.3, 1.6, 2.0),
+        values=(1.0, 1.6, 2.0),
         make=lambda value: fast_gshare.FastGShare(factor=value),
     ),
     "fixed": Entry(constant="part", values=(0.5, 0.9), make=lambda value: fixed.Fixed(part=value)),

@@ -56,9 +56,7 @@ class Meter:
                 self._charged += max(server.share, used)
                 self._dominant += max(server.share, memory)
 
-    def outcome(
-        self, services: Sequence[servers.Service], pool: cluster.Cluster, *, seconds: float
-    ) -> Outcome:
+    def outcome(self, services: Sequence[servers.Service], pool: cluster.Cluster) -> Outcome:
         """The whole run in figures."""
         violations = [100 * each.late / max(1, each.served) for each in services]
         percent_seconds = 100 * self._seconds
@@ -75,7 +73,7 @@ class Meter:
             p99=max(each.percentile(0.99) for each in services),
             changes=pool.changes / slice_hours,
             flips=pool.flips,
-            starts=pool.starts / (seconds / 3600),
+            starts=pool.starts / (self._seconds / 3600),
             unplaced=pool.unplaced,
             requests=sum(each.served for each in services),
         )

@@ -130,6 +130,11 @@ class Service:
             server.free_at = now + (server.free_at - now) * speed
         server.force = force
 
+    def forget(self) -> None:
+        """Begin to count anew."""
+        self._c.served = self._c.late = 0
+        self._c.histogram[:] = [0] * BUCKETS
+
     def close(self, now: float) -> None:
         """Count what is still computing, and what waits by the time it has waited so far."""
         for each in self.servers:

@@ -11,11 +11,12 @@ STEPS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """The hardware and its delays, in seconds."""
+    """The hardware and its delays, in seconds; nothing counts during the warm-up."""
 
     cards: int = 8
     cold_start: float = 20.0
     wake: float = 1.0
+    warm_up: int = 60
     ceiling: float = 100.0
 
 
@@ -24,6 +25,8 @@ def run(demands: list[arrivals.Demand], chosen: policy.Policy, setting: Setting)
     world = _World(demands, chosen, setting)
     seconds = len(demands[0].rates)
     for second in range(seconds):
+        if second == min(setting.warm_up, seconds // 2):
+            world.forget()
         world.second(float(second))
     return world.finished(float(seconds))
 
@@ -41,7 +44,6 @@ class _World:
             for service, new in zip(self._services, turn, strict=True):  # in turn: a short pool is shared
                 if new is not None:
                     self._pool.start(service, new, ready_at=-1.0)
-        self._pool.starts = self._pool.unplaced = 0
 
     def second(self, now: float) -> None:
         if now >= 2 and int(now) % self._policy.tick_seconds == 0:
@@ -53,10 +55,17 @@ class _World:
             self._step(begin)
         self._meter.second(self._pool)
 
+    def forget(self) -> None:
+        """Begin to count: what came before is the start of the simulation, not of any policy."""
+        self._meter = outcome.Meter()
+        self._pool.forget()
+        for service in self._services:
+            service.forget()
+
     def finished(self, now: float) -> outcome.Outcome:
         for service in self._services:
             service.close(now)
-        return self._meter.outcome(self._services, self._pool, seconds=now)
+        return self._meter.outcome(self._services, self._pool)
 
     def _step(self, begin: float) -> None:
         for service in self._services:

@@ -26,8 +26,18 @@ class Ours:
     _states: dict[str, state.State] = field(default_factory=dict)
 
     def begin(self, services: Sequence[policy.Known]) -> Mapping[str, tuple[policy.New, ...]]:
-        """A warm start for the rate with which the load begins."""
-        return {each.name: sizing.efficient(each.profile, self._first(each)) for each in services}
+        """A warm start for the rate with which the load begins, with sleepers on the cards that takes."""
+        counts = {each.name: self._first(each) for each in services}
+        held = sum(counts[each.name] * each.profile.curve.efficient_percent for each in services)
+        cards = math.ceil(held / 100) if self.sleeps else 0
+        standby = policy.New(share=ASLEEP_PERCENT, standby=True)
+        return {
+            each.name: (
+                *sizing.efficient(each.profile, counts[each.name]),
+                *(standby,) * max(0, cards - counts[each.name]),
+            )
+            for each in services
+        }
 
     def _first(self, known: policy.Known) -> int:
         return sizing.replicas(known.profile, self.rule.headroom * sizing.beginning(known))

@@ -56,7 +56,7 @@ def measured(
             rate=present,
             expected=after.expected[0][1],
             needed=after.needed[0][1],
-            reserve=factor * (present + after.surges[0][1]),
+            reserve=factor * (present + max(after.surges[0][1], rule.surge_part * present)),
             headroom=factor,
             slope=rise,
             alarm=alarm,

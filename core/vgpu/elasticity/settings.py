@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Settings:
     """How the loop reacts; times are seconds. The experiments: docs/decisions/0003-dual-elastic-rule.md."""
 
-    headroom: float = 1.15
+    headroom: float = 1.3
     """Share and replicas are sized for the expected rate times this."""
 
     calm_headroom: float = 1.05
@@ -75,6 +75,9 @@ class Settings:
 
     surge_seconds: float = 1800.0
     """The largest rise within a start's time of this long is what sleepers are kept for."""
+
+    surge_part: float = 0.3
+    """A rise of this part of the rate is expected even where none has been seen."""
 
     memory_margin: float = 1.05
     """Memory is sized for the peak in use times this: growth is live, so no restart has to be spared."""

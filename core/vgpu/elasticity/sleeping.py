@@ -4,6 +4,7 @@ A cold start takes long, and a slice far below the efficient size serves little 
 goes to as few full slices as it needs. How large those are in the end is decided in ``vertical``.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from vgpu.elasticity import facts, settings, state, vertical
@@ -33,12 +34,14 @@ def naps(claim: facts.ClaimFacts, rate: float) -> Naps:
     if not claim.can_sleep:
         return Naps()
     rooms = vertical.Rooms(claim.slices)
-    serving = [each for each in claim.slices if each.ready and not each.asleep]
-    curve, stretched = claim.curve, claim.curve.stretched_percent
-    missing = rate - sum(curve.rate_at(rooms.take(each, stretched)) for each in serving)
+    serving = sorted(_serving(claim), key=lambda each: (-each.allocated.compute_percent, each.id))
+    granted = {each.id: rooms.take(each, claim.curve.stretched_percent) for each in serving}
+    weak = _weak(claim, serving, granted)
+    missing = rate - sum(claim.curve.rate_at(granted[each.id]) for each in serving if each.id not in weak)
     if missing > 0:
-        return Naps(wake=_woken(claim, rooms, missing))
-    return Naps(sleep=_surplus(claim, serving, rate))
+        return Naps(sleep=weak, wake=_woken(claim, rooms, missing))
+    strong = [each for each in serving if each.id not in weak]
+    return Naps(sleep=weak | _surplus(claim, strong, rate))
 
 
 def remembered(claim: facts.ClaimFacts, before: state.State, now_naps: Naps, *, now: float) -> state.State:
@@ -57,6 +60,19 @@ def kept(
         return wished
     young = sum(1 for since in after.asleep_since.values() if now - since < rule.asleep_seconds)
     return max(wished, min(claim.replicas or 0, len(claim.slices) - len(after.asleep_since) + young))
+
+
+def _serving(claim: facts.ClaimFacts) -> list[facts.SliceFacts]:
+    return [each for each in claim.slices if each.ready and not each.asleep]
+
+
+def _weak(
+    claim: facts.ClaimFacts, serving: list[facts.SliceFacts], granted: Mapping[str, int]
+) -> frozenset[str]:
+    """Those without the room for a useful slice: requests that they took would be late."""
+    useful = USEFUL * claim.curve.efficient_percent
+    weak = [each.id for each in serving if granted[each.id] < min(useful, each.limits.compute_percent)]
+    return frozenset(weak[max(0, claim.min_replicas + len(weak) - len(serving)) :])
 
 
 def _woken(claim: facts.ClaimFacts, rooms: vertical.Rooms, missing: float) -> frozenset[str]:

@@ -53,7 +53,7 @@ def decide(
 
 
 def test_a_claim_at_its_size_is_left_alone() -> None:
-    decided = decide(claim(slice_(percent=30), rate=255.0))
+    decided = decide(claim(slice_(percent=30), rate=230.0))
 
     assert (decided.action, decided.reason) == (decision.Action.HOLD, decision.Reason.AT_TARGET)
     assert not decided.allocations
@@ -174,7 +174,7 @@ def test_surplus_replicas_sleep_and_wake_before_new_ones_start() -> None:
 def test_memory_grows_after_a_refused_allocation() -> None:
     denied = replace(slice_(), memory_denied=True)
 
-    decided = decide(claim(denied, rate=255.0))
+    decided = decide(claim(denied, rate=230.0))
 
     assert decided.reason is decision.Reason.MEMORY_DENIED
     assert decided.allocations["a"].memory_bytes == int(4 * values.GIB * RULE.memory_step)
