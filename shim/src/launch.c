@@ -251,21 +251,51 @@ struct launch {
   struct estimate *estimate;
   uint64_t key;
   uint64_t expected_ns;
+  uint64_t price_ns;    /* what it is charged: less than expected beside other streams */
   int single;           /* measured by itself */
 };
 
+static void book(uint32_t device, int64_t gpu_ns) {
+  limiter_book(&guest.account.page->devices[device], guest_limits_of(device), gpu_ns, guest_clock.now());
+}
+
 /* Books the GPU time before it is used, and waits for its turn. */
-static void pay(struct grant *grant, uint64_t expected, uint32_t device) {
+static void pay(uint32_t device, uint64_t price) {
+  wait_for_window(device);
   const struct guest_limits *limits = guest_limits_of(device);
   struct vgpu_usage_device *slice = &guest.account.page->devices[device];
-  uint64_t price = expected < SHORT_NS ? PREPAID_NS : expected, now = guest_clock.now();
+  uint64_t now = guest_clock.now();
   uint32_t percent = limits->compute_percent;
-  if (grant->device != device) grant->prepaid_ns = 0;
-  if (grant->prepaid_ns >= (int64_t)expected) return;
   limiter_reckon(slice, percent, now);
-  uint64_t turn = limiter_book(slice, limits, (int64_t)price, now);
-  grant->prepaid_ns += (int64_t)price;
-  wait_for_turn(device, turn, percent);
+  wait_for_turn(device, limiter_book(slice, limits, (int64_t)price, now), percent);
+}
+
+/* A long kernel pays for what it adds to the work of other streams, and waits for no turn
+ * if it mostly runs beside them: so a limited process keeps its streams side by side. */
+static uint64_t pay_long(struct profile *profile, struct context current, uint64_t expected) {
+  struct overlap *overlap = meter_overlap(current.index);
+  uint64_t now = guest_clock.now(), paid = 0, price;
+  if (overlap_rides(overlap, &profile->ends_ns, expected, now)) {
+    price = overlap_ride(overlap, &profile->ends_ns, expected, now);
+  } else {
+    paid = expected;
+    pay(current.device, paid);
+    price = overlap_open(overlap, &profile->ends_ns, expected, guest_clock.now());
+  }
+  if (price != paid) book(current.device, (int64_t)(price - paid));
+  return price;
+}
+
+/* Returns what the launch is charged. */
+static uint64_t pay_launch(struct grant *grant, struct profile *profile, struct context current, uint64_t expected) {
+  if (grant->device != current.device) grant->prepaid_ns = 0;
+  if (expected >= SHORT_NS) return pay_long(profile, current, expected);
+  if (grant->prepaid_ns < (int64_t)expected) {
+    pay(current.device, PREPAID_NS);
+    grant->prepaid_ns += PREPAID_NS;
+  }
+  grant->prepaid_ns -= (int64_t)expected;
+  return expected;
 }
 
 /* More than one stream at work: counts down from SWITCHES since it was last seen. */
@@ -328,10 +358,9 @@ static void prepare(struct launch *launch, CUstream stream, struct context curre
   if (limited) {
     launch->estimate = estimate_of(launch->key);
     launch->expected_ns = expect(launch->estimate, current.device);
-    wait_for_window(current.device);
-    pay(launch->grant, launch->expected_ns, current.device);
+    launch->price_ns = pay_launch(launch->grant, profile, current, launch->expected_ns);
   } else {
-    launch->expected_ns = profile_mean(profile);
+    launch->price_ns = launch->expected_ns = profile_mean(profile);
   }
   launch->single = measured_singly(launch, profile, limited);
   uint64_t now = guest_clock.now();
@@ -341,7 +370,6 @@ static void prepare(struct launch *launch, CUstream stream, struct context curre
     start_measure(launch, stream, current, now);
   }
   launch->grant->each_ns = limited ? 0 : launch->expected_ns;
-  if (limited) launch->grant->prepaid_ns -= (int64_t)launch->expected_ns;
 }
 
 /* CUDA_SUCCESS, or what the application gets instead of its launch. */
@@ -389,10 +417,10 @@ static CUresult launch_end(struct launch *launch, CUresult result) {
   struct grant *grant = launch->grant;
   if (!grant) return result;
   if (result == CUDA_SUCCESS) {
-    grant->spent_ns += launch->expected_ns;
+    grant->spent_ns += launch->price_ns;
     grant->left--;
   } else {
-    grant->prepaid_ns += (int64_t)launch->expected_ns * grant->limited;
+    if (grant->limited) book(grant->device, -(int64_t)launch->price_ns);
     if (grant->open) grant->open->estimate = NULL; /* it says nothing about the kernel */
   }
   if (result && launch->estimate) estimate_unprobe(launch->estimate);

@@ -45,6 +45,7 @@ static struct measure *unused;
 static uint32_t handed_out;
 static struct measure *pending_first, **pending_last = &pending_first;
 static struct profile profiles[PROFILES];
+static struct overlap overlaps[POINTER_CONTEXTS];
 static uint64_t in_flight[VGPU_DEVICES_MAX];
 static uint32_t pending;
 static struct spin lists;      /* the lists above; never held over a driver call */
@@ -54,6 +55,8 @@ struct profile *meter_profile(CUstream stream, uint32_t context) {
   uint64_t key = (uint64_t)(uintptr_t)stream ^ (uint64_t)context << 48;
   return &profiles[key * 0x9e3779b97f4a7c15u >> 54];
 }
+
+struct overlap *meter_overlap(uint32_t context) { return &overlaps[context]; }
 
 uint64_t meter_in_flight(uint32_t device) { return __atomic_load_n(&in_flight[device], __ATOMIC_RELAXED); }
 
@@ -356,6 +359,7 @@ void meter_after_fork(void) {
   lists.held = collecting.held = 0;
   memset(timelines, 0, sizeof timelines);
   memset(profiles, 0, sizeof profiles);
+  memset(overlaps, 0, sizeof overlaps);
   memset(in_flight, 0, sizeof in_flight);
   unused = pending_first = NULL;
   pending_last = &pending_first;

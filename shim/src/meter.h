@@ -4,12 +4,14 @@
 
 #include "cuda_abi.h"
 #include "estimate.h"
+#include "overlap.h"
 
 /* What is known of a stream's recent work; shared by threads, approximate by nature. */
 struct profile {
   uint64_t mean_ns;   /* per launch */
   uint32_t samples;
   uint32_t sparse;    /* rounds to come in which only single launches are timed */
+  uint64_t ends_ns;   /* when its work under way should be done */
 };
 
 static inline int profile_known(const struct profile *profile) {
@@ -55,6 +57,7 @@ void meter_collect(void);
 uint64_t meter_in_flight(uint32_t device);
 
 struct profile *meter_profile(CUstream stream, uint32_t context);
+struct overlap *meter_overlap(uint32_t context);
 
 /* Counts launches whose GPU time is known (or estimated) without being measured. */
 void meter_count(uint32_t device, uint64_t launches, uint64_t gpu_ns);

@@ -320,6 +320,51 @@ static void all_ways(void) {
   CHECK_EQUAL(failed, 0);
 }
 
+/* ---- streams side by side ---------------------------------------------------------------- */
+
+struct load {
+  const char *kernel;
+  unsigned blocks;
+  uint32_t percent;
+};
+
+/* Kernels done per second, launched in turn on four streams. */
+static double run_side_by_side(void *argument) {
+  const struct load *load = argument;
+  struct slice slice;
+  unsigned turn = 0;
+  begin(load->percent, &slice, load->kernel);
+  prepare_streams();
+  uint64_t since = virtual_now();
+  for (; virtual_now() < since + 10 * SECOND; turn++) {
+    CHECK_EQUAL(launch_on(function, load->blocks, streams[turn % 4]), CUDA_SUCCESS);
+    virtual_sleep(2000);
+  }
+  CHECK_EQUAL(cuCtxSynchronize(), CUDA_SUCCESS);
+  return turn * (double)SECOND / (double)(virtual_now() - since);
+}
+
+static int check_side_by_side(const char *kernel, unsigned blocks) {
+  int failed = 0;
+  char what[64];
+  double native = in_child(run_side_by_side, &(struct load){kernel, blocks, 100});
+  for (uint32_t percent = 25; percent <= 75; percent += 25) {
+    struct load load = {kernel, blocks, percent};
+    double done = 100 * in_child(run_side_by_side, &load) / (native * percent / 100);
+    snprintf(what, sizeof what, "%s, %u blocks, limit %u", kernel, blocks, percent);
+    failed += !near(done, 100, 10.0, what);
+  }
+  return failed;
+}
+
+static void side_by_side(void) {
+  int failed = 0;
+  const char *kernels[] = {"k_50us", "k_1ms", "k_50ms"};
+  for (int k = 0; k < 3; k++)
+    for (unsigned blocks = 33; blocks <= 132; blocks *= 2) failed += check_side_by_side(kernels[k], blocks);
+  CHECK_EQUAL(failed, 0);
+}
+
 /* ---- change while it runs ------------------------------------------------------------------- */
 
 /* Frameworks capture in one thread while others work; what the shim asks the driver for
@@ -426,6 +471,7 @@ static const struct test tests[] = {
     {"pairs of slices on one device get their shares to 3 points", pairs},
     {"the processes of a slice share its limit: their sum is held to a point", processes},
     {"every way to launch is limited", all_ways},
+    {"the streams of a limited process run side by side as without a limit", side_by_side},
     {"nothing is asked of the driver that could spoil a capture", undisturbed_capture},
     {"a change of the share is in force within a tenth of a second", live_change},
     {"lent time is used up to the ceiling and given back", lent_time},
