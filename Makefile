@@ -66,8 +66,10 @@ e2e: controlplane ## End-to-end cases on a real control plane
 
 test: lint types unit shim e2e ## All tests; CI adds sanitize
 
-demo: controlplane ## The platform on a real control plane; KEEP=1 leaves it running
+demo: controlplane ## The platform on a real control plane, then a slice from inside; KEEP=1 leaves the first running
 	@$(BIN)/python -m vgpu_e2e.demo $(if $(KEEP),--keep)
+	@$(MAKE) --no-print-directory -s -C shim all
+	@$(BIN)/python -m vgpu_e2e.localnode.demo
 
 bench-scheduling: controlplane ## Pods bound per second and Filter latency; NODES=1000
 	@$(BIN)/python -m scheduling --nodes $(NODES) $(ARGS)
