@@ -134,6 +134,7 @@ def create(
     directory: Path, devices: tuple[str, ...], memory: int, compute: int, slice_id: str, required: bool
 ) -> None:
     """Makes the pages; sound ones that are there stay as they are."""
+    library.check_device_count(len(devices))
     lines = [DeviceLimits(uuid=device, memory_limit=memory, compute_percent=compute) for device in devices]
     _usage_path(directory).parent.mkdir(parents=True, exist_ok=True)
     if required:

@@ -81,3 +81,13 @@ def check(code: int, what: str) -> int:
         return code
     reason = "not a page of this version" if code == -errno.EPROTO else os.strerror(-code)
     raise PageError(f"{what}: {reason}")
+
+
+def check_device_count(count: int) -> int:
+    """The count itself; ValueError when a slice's pages cannot have so many devices."""
+    most = int(load().lib.VGPU_DEVICES_MAX)
+    if not 1 <= count <= most:
+        raise ValueError(
+            f"a slice of {count} devices: expected 1 to {most}; leave out some, or make several slices"
+        )
+    return count

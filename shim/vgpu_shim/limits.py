@@ -93,6 +93,7 @@ class LimitsPage:
     def create(cls, path: Path, devices: list[DeviceLimits], *, slice_id: str) -> Self:
         """Makes the page with these limits, or opens a sound one and leaves it as it is."""
         opened = library.load()
+        library.check_device_count(len(devices))
         if path.exists():
             try:
                 return cls(path, writable=True)

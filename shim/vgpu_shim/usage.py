@@ -77,6 +77,7 @@ class UsagePage:
     @classmethod
     def create(cls, path: Path, *, device_count: int) -> Self:
         """Makes the page, or opens a sound one and leaves it as it is."""
+        library.check_device_count(device_count)
         code = library.load().lib.vgpu_usage_create(str(path).encode(), device_count)
         library.check(code, f"create usage page {path}")
         return cls(path)
