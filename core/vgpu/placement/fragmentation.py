@@ -4,6 +4,7 @@
 and counts what is left over. Both are in parts per million of one GPU. Which node to take is for policies.
 """
 
+import abc
 import bisect
 import random
 from collections.abc import Iterable, Mapping, Sequence
@@ -114,7 +115,7 @@ def _sizes(typical: mix.Mix) -> dict[mix.Shape, float]:
     }
 
 
-class _Measure:
+class _Measure(abc.ABC):
     """A measure that keeps its answers: states repeat, within a decision and from one to the next.
 
     ``library`` measures in C; None measures here, to the same end. ``bulk`` gives large requests more weight:
@@ -138,8 +139,9 @@ class _Measure:
             found = self._known[node] = self._measure(node.cpu, [c for c in node.cards if c.worth > 0])
         return found
 
+    @abc.abstractmethod
     def _measure(self, cpu: int, cards: list[Card]) -> float:
-        raise NotImplementedError
+        """The measure of a node in this state."""
 
     def _plain(self, cards: list[Card]) -> tuple[list[tuple[int, int, int, int]], Any]:
         """The cards for C, and the worths of their kinds in the order of the kinds."""
