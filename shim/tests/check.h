@@ -29,6 +29,10 @@ struct test {
   void (*run)(void);
 };
 
+/* A test that hangs fails: this process is killed unless it says so again within two minutes.
+ * A long test does after each part, for a crowded machine or a sanitizer only makes it slow. */
+void expect_progress(void);
+
 /* Runs all, each in a process of its own; the number that failed. */
 int run_tests(const struct test *tests, int count);
 

@@ -25,8 +25,8 @@ static void remove_machine(void) {
 
 void machine_new(void) {
   char state[160];
-  snprintf(machine, sizeof machine, "/dev/shm/vgpu-test.%d", (int)getpid());
-  CHECK(!mkdir(machine, 0700));
+  snprintf(machine, sizeof machine, "/dev/shm/vgpu-test.XXXXXX"); /* a killed test leaves its own: no PID */
+  CHECK(mkdtemp(machine));
   machine_owner = getpid();
   atexit(remove_machine);
   snprintf(state, sizeof state, "%s/sim", machine);

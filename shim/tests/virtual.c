@@ -47,8 +47,10 @@ double in_child(double (*run)(void *), void *argument) {
   double *answer = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   *answer = -1;
   int status;
+  expect_progress();
   pid_t child = fork();
   if (!child) {
+    expect_progress();
     *answer = run(argument);
     exit(0);
   }
