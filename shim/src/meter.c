@@ -32,6 +32,7 @@ struct timeline {
   CUevent base;       /* a finished event, NULL: none yet */
   uint64_t base_ns;   /* its place on the line */
   int64_t to_clock;   /* least seen (clock - line) when an event was found finished */
+  uint64_t crept_ns;  /* up to where on the line it has been let creep for drift */
   uint32_t spare_count;
   CUevent spare[SPARE_EVENTS];
   struct covered covered;
@@ -223,9 +224,14 @@ static void rebase(struct timeline *line, struct measure *measure, uint64_t unti
 }
 
 /* Where the line lies on CLOCK_MONOTONIC: an event was never finished later than
- * it was found so. Lets the estimate creep up by 10 us per interval, for drift. */
+ * it was found so. Lets the estimate creep up for drift, by 61 ppm: by more, and what is
+ * drawn on the ring is stretched, then overlaps itself when the estimate falls again. */
 static int64_t clock_offset(struct timeline *line, uint64_t until, uint64_t now) {
-  int64_t offset = (int64_t)(now - until), kept = line->to_clock + 10000;
+  int64_t offset = (int64_t)(now - until), kept = line->to_clock;
+  if (until > line->crept_ns) {
+    kept += line->crept_ns ? (int64_t)((until - line->crept_ns) >> 14) : 0;
+    line->crept_ns = until;
+  }
   line->to_clock = !line->to_clock || offset < kept ? offset : kept;
   return line->to_clock;
 }
