@@ -64,6 +64,8 @@ class Cluster:
     def _rank(self, service: servers.Service, new: policy.New, card: int) -> tuple[int, ...]:
         own = sum(each.card == card for each in service.servers)
         unused = all(server.asleep for _, server in self.cards[card])
+        if new.spread:
+            return (own > 0, self.free(card), card)
         if new.room is None and not new.standby:
             return (self.free(card), own, card)
         return (unused, own, self.free(card), card)

@@ -39,6 +39,11 @@ POLICIES: dict[str, Entry] = {
     "dilu": Entry(
         constant="headroom", values=(1.0, 1.25, 1.5, 2.0), make=lambda value: dilu.Dilu(headroom=value)
     ),
+    "dilu-spread": Entry(
+        constant="headroom",
+        values=(1.0, 1.25, 1.5, 2.0),
+        make=lambda value: dilu.Dilu(headroom=value, spread=True),
+    ),
     "has-gpu": Entry(constant="up", values=(0.9, 0.8, 0.7, 0.6), make=lambda value: has_gpu.HasGpu(up=value)),
     "fast-gshare": Entry(
         constant="factor",

@@ -69,6 +69,7 @@ class View:
 class New:
     """A replica to start with this share; packed onto the fullest card that takes it, unless it names a room.
 
+    A spread one prefers cards without its service: what it borrows there it does not take from its own.
     With a room it goes only where that much is free, on a used card if there is one, where its service has
     fewest replicas; a standby goes to a used card without its service.
     """
@@ -76,6 +77,7 @@ class New:
     share: int
     room: int | None = None
     standby: bool = False
+    spread: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

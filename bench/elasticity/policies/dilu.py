@@ -17,9 +17,13 @@ WINDOW, OUT, IN = 40, 20, 30
 
 @dataclass(slots=True, kw_only=True)
 class Dilu:
-    """``headroom`` divides the throughput a replica is trusted with (1: as published)."""
+    """``headroom`` divides the throughput a replica is trusted with (1: as published).
+
+    ``spread`` places replicas of a service on different cards, which lending likes, instead of packing them.
+    """
 
     headroom: float
+    spread: bool = False
     lends: bool = True
     tick_seconds: int = 1
     _rates: dict[str, deque[float]] = field(default_factory=dict)
@@ -28,14 +32,18 @@ class Dilu:
         """A warm start with the headroom."""
         return {
             each.name: sizing.efficient(
-                each.profile, sizing.replicas(each.profile, self.headroom * sizing.beginning(each))
+                each.profile,
+                sizing.replicas(each.profile, self.headroom * sizing.beginning(each)),
+                spread=self.spread,
             )
             for each in services
         }
 
     def decide(self, view: policy.View) -> Mapping[str, policy.Orders]:
         """One second."""
-        return {each.name: sizing.resized(each, self._wished(each)) for each in view.services}
+        return {
+            each.name: sizing.resized(each, self._wished(each), spread=self.spread) for each in view.services
+        }
 
     def _wished(self, service: policy.Service) -> int:
         rates = self._rates.setdefault(service.name, deque(maxlen=WINDOW))

@@ -9,10 +9,12 @@ PEAK = 0.999
 
 
 def replicas(services: Sequence[policy.Known]) -> dict[str, tuple[policy.New, ...]]:
-    """Replicas for the load's peak, at the share with which it begins."""
-    orders = {}
-    for each in services:
-        count = sizing.replicas(each.profile, sizing.quantile(each.rates, PEAK))
-        share = each.profile.curve.share_for(sizing.beginning(each) / count)
-        orders[each.name] = (policy.New(share=max(each.profile.curve.floor_percent, round(share))),) * count
-    return orders
+    """Replicas of the efficient size for the load's peak; so placed, each has the room to come back to it."""
+    return {
+        each.name: sizing.efficient(
+            each.profile,
+            sizing.replicas(each.profile, sizing.quantile(each.rates, PEAK)),
+            spread=True,
+        )
+        for each in services
+    }

@@ -11,9 +11,9 @@ def replicas(profile: profiles.Profile, rate: float) -> int:
     return max(1, math.ceil(rate / profile.curve.efficient_rate - 1e-9))
 
 
-def efficient(profile: profiles.Profile, count: int) -> tuple[policy.New, ...]:
+def efficient(profile: profiles.Profile, count: int, *, spread: bool = False) -> tuple[policy.New, ...]:
     """So many new replicas of the efficient size."""
-    return (policy.New(share=profile.curve.efficient_percent),) * count
+    return (policy.New(share=profile.curve.efficient_percent, spread=spread),) * count
 
 
 def quantile(values: Iterable[float], part: float) -> float:
@@ -27,11 +27,11 @@ def beginning(known: policy.Known) -> float:
     return sum(known.rates[:30]) / len(known.rates[:30])
 
 
-def resized(service: policy.Service, count: int) -> policy.Orders:
+def resized(service: policy.Service, count: int, *, spread: bool = False) -> policy.Orders:
     """Orders for ``count`` replicas of the efficient size; the newest go first."""
     present = len(service.replicas)
     if count >= present:
-        return policy.Orders(start=efficient(service.profile, count - present))
+        return policy.Orders(start=efficient(service.profile, count - present, spread=spread))
     newest = sorted(service.replicas, key=lambda each: (each.ready, -number(each.id)))
     return policy.Orders(remove=frozenset(each.id for each in newest[: present - count]))
 
