@@ -22,7 +22,8 @@ def run(
     drivers: pathlib.Path, state: pathlib.Path, *arguments: str | pathlib.Path
 ) -> subprocess.CompletedProcess[str]:
     """The script, with the drivers of that folder before any other."""
-    environment = os.environ | {"LD_LIBRARY_PATH": str(drivers), "VGPU_SIM_STATE": str(state)}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("VGPU_")}
+    environment = inherited | {"LD_LIBRARY_PATH": str(drivers), "VGPU_SIM_STATE": str(state)}
     words = [sys.executable, str(SCRIPT), *map(str, arguments)]
     return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
