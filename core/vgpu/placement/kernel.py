@@ -73,7 +73,7 @@ class Kernel:
         weights: Any,  # noqa: ANN401  cffi's arrays have no type
         cpu: int,
         cards: Sequence[tuple[int, int, int, int]],
-        rows: Any,  # noqa: ANN401
+        rows: Any,  # noqa: ANN401  cffi's arrays have no type
     ) -> float:
         """What the shapes cannot use, weighted."""
         call, free = self._library.vgpu_stranded, _ffi.new("struct card[]", cards)
@@ -86,7 +86,7 @@ class Kernel:
         sequences: int,
         cpu: int,
         cards: Sequence[tuple[int, int, int, int]],
-        rows: Any,  # noqa: ANN401
+        rows: Any,  # noqa: ANN401  cffi's arrays have no type
     ) -> int | None:
         """What stays free, summed over the futures; None where C has no room for so many shapes or cards."""
         call, free = self._library.vgpu_unpacked, _ffi.new("struct card[]", cards)
@@ -97,7 +97,7 @@ class Kernel:
     def bounds(
         self,
         weights: Any,  # noqa: ANN401  cffi's arrays have no type
-        rows: Any,  # noqa: ANN401
+        rows: Any,  # noqa: ANN401  cffi's arrays have no type
         *,
         parts: tuple[float, float, float],
         kinds: Sequence[tuple[int, int, float]],

@@ -43,7 +43,7 @@ def fold(node: values.Node, asks: Sequence[Ask]) -> tuple[ledger.Change, list[As
     for ask in asks:
         try:
             decided = ask.decide(staged)
-        except Exception as error:
+        except Exception as error:  # the asker gets it; it must not end the others' write
             ask.fail(error)
             continue
         if isinstance(decided, values.Refusal):
