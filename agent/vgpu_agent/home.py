@@ -6,6 +6,7 @@
                  usage/accounts  the slice's accounts, which its processes write; bounded in size
                  libvgpu-*.so    the versions that containers of the slice were started with
                  ld.so.preload   names the newest of them
+                 python/         the module for applications that give memory back
     volumes/VOLUME.json          what is published where, so that a restart knows
 
 What stands in the pages is decided elsewhere. Nothing of a running pod is replaced here: a container that
@@ -22,6 +23,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from vgpu_agent import python
 from vgpu_agent.mounts import Mounts
 
 INSIDE = Path("/run/vgpu")
@@ -59,6 +61,7 @@ class Home:
         for name in ("lib", "slices", "volumes"):
             (self.root / name).mkdir(exist_ok=True)
         self._installed = self._install()
+        self._module = python.install(self.root / "lib")
         for volume in list(self._recorded()):
             self._volumes[volume.id] = volume
             if not self.mounts.exposed(Path(volume.target)):
@@ -87,6 +90,7 @@ class Home:
     def offer_library(self, slice_id: str) -> None:
         """Lets containers that start from now on load this agent's library."""
         directory = self.slice_directory(slice_id)
+        python.offer(self._module, directory)
         mine, preload = directory / self._installed.name, directory / "ld.so.preload"
         if not mine.exists():
             os.link(self._installed, mine)

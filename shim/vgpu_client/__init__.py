@@ -9,7 +9,7 @@
     vgpu_client.watch(resize)
 
 It lies in every slice's volume (``/run/vgpu/python``) and needs nothing but Python 3.9. Outside of a slice it
-does nothing, and it never ends the application it runs in: what the callback raises is an answer like any other.
+does nothing, and it never ends the application it runs in: what the callback raises is an answer like others.
 Nothing here enforces a limit; that is the shim's.
 """
 
