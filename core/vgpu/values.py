@@ -248,7 +248,10 @@ class Pool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """What a team asks for: per GPU between ``requests`` and ``limits``, on ``device_count`` GPUs."""
+    """What a team asks for: per GPU between ``requests`` and ``limits``, on ``device_count`` GPUs.
+
+    ``gang_pods`` is how many of its pods start together; 1 where each starts by itself.
+    """
 
     ref: ClaimRef
     pool_name: str | None
@@ -277,4 +280,89 @@ class Request:
     priority: int = 0
     models: frozenset[str] = frozenset()
     pod_cpu_milli: int = 0
+    ungate_after_seconds: int = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What is scaled, in the claim's namespace: anything with a scale subresource."""
+
+    api_version: str
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+class Resource(Enum):
+    """A dimension of what a slice holds."""
+
+    MEMORY = "memory"
+    COMPUTE = "computePercent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseObjective:
+    """The highest average use of a resource, in percent of what is allocated."""
+
+    resource: Resource
+    average_percent: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryObjective:
+    """The highest good answer of a PromQL query; ``name`` is what messages call it."""
+
+    name: str
+    query: str
+    maximum: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaling:
+    """How the replicas of a claim follow its load; queries are PromQL.
+
+    ``replicas`` is what somebody else decides, None where the loop does. ``idle_seconds`` without work make a
+    service idle, None never; ``wake_query`` counts the work that waits while there is no replica.
+    """
+
+    target: Target
+    min_replicas: int = 1
+    max_replicas: int
+    replicas: int | None = None
+    workload_query: str | None = None
+    use_objectives: tuple[UseObjective, ...] = ()
+    query_objectives: tuple[QueryObjective, ...] = ()
+    stabilization_seconds: int = 300
+    idle_seconds: int | None = None
+    wake_query: str | None = None
+
+
+class NumaAlignment(Enum):
+    """Whether several GPUs of a pod have to hang on one NUMA node, or rather should."""
+
+    PREFERRED = "Preferred"
+    REQUIRED = "Required"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constraints:
+    """Which devices a claim accepts, and beside whom; by default any device and anybody.
+
+    ``devices`` are expressions on the keys ``model`` and ``uuid``, with In and NotIn alone; a star in a model
+    stands for any characters.
+    """
+
+    devices: tuple[Expression, ...] = ()
+    exclusive: bool = False
+    exclusion_group: str | None = None
+    numa: NumaAlignment = NumaAlignment.PREFERRED
+
+
+UNCONSTRAINED = Constraints()
     pod_memory_bytes: int = 0
+    gang_pods: int = 1
+    constraints: Constraints = UNCONSTRAINED
+    elasticity: ElasticityMode = ElasticityMode.AUTO
+    scaling: Scaling | None = None

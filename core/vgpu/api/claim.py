@@ -62,12 +62,14 @@ class Workload(schema.Model):
     query: schema.Query
 
 
-class Objective(schema.Model):
-    """What must hold; which fields it has depends on its type."""
+class Gang(schema.Model):
+    """Pods that start together."""
 
     type: Literal["Utilization", "Prometheus"]
     resource: Literal["memory", "computePercent"] | None = None
     average_percent: SlicePercent | None = None
+    gang: Gang | None = None
+    elasticity: Elasticity = Elasticity()
     name: schema.Name | None = None
     query: schema.Query | None = None
     maximum: Annotated[str, StringConstraints(max_length=32)] | None = None
@@ -141,6 +143,9 @@ class Decision(schema.Model):
     reason: schema.Word
     message: Annotated[str, StringConstraints(max_length=1024)]
 
+        gang_pods=spec.gang.min_pods if spec.gang else 1,
+        elasticity=values.ElasticityMode(spec.elasticity.mode),
+        scaling=None if spec.scaling is None else scaling_api.to_values(spec.scaling),
 
 class Status(schema.Model):
     """What the platform did and sees."""

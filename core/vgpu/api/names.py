@@ -19,6 +19,7 @@ POOL_LABEL = f"{GROUP}/pool"  # on Events and metrics of a claim: the pool it dr
 
 DEVICES_ANNOTATION = f"{GROUP}/devices"  # on a bound pod: its device UUIDs, joined by commas
 SLICE_ANNOTATION = f"{GROUP}/slice"  # on a bound pod: the slice's id in the VGPUNode
+QUEUE_GATE = f"{GROUP}/queue"  # scheduling gate of a labelled pod, gone once it has a place
 RETRY_ANNOTATION = f"{GROUP}/retry"  # on a waiting pod: patched so that kube-scheduler tries it again
 DEFAULT_POOL_ANNOTATION = f"{GROUP}/is-default-pool"  # on a pool: "true" where claims without poolName go
 

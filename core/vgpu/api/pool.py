@@ -74,6 +74,12 @@ class Elasticity(schema.Model):
     mode: Literal["Auto", "Fixed"] = "Auto"
 
 
+class Queue(schema.Model):
+    """How pods wait."""
+
+    ungate_after_seconds: Annotated[schema.Int, Field(ge=1, le=86_400)] = 60
+
+
 class QuotaAmounts(schema.Model):
     """What a namespace may hold, all slices together."""
 
@@ -98,6 +104,7 @@ class Spec(schema.Model):
     reserved_per_device: ReservedPerDevice = ReservedPerDevice()
     placement: Placement = Placement()
     elasticity: Elasticity = Elasticity()
+    queue: Queue = Queue()
     quotas: Annotated[tuple[Quota, ...], Field(max_length=1000)] | None = None
 
 
@@ -141,6 +148,7 @@ def to_values(raw: Mapping[str, Any]) -> values.Pool:
         reserved_memory_bytes=quantity.parse_bytes(spec.reserved_per_device.memory),
         strategy=values.Strategy(spec.placement.strategy),
         elasticity=values.ElasticityMode(spec.elasticity.mode),
+        ungate_after_seconds=spec.queue.ungate_after_seconds,
         quotas=None if spec.quotas is None else {each.namespace: _quota(each) for each in spec.quotas},
         is_default=about.annotations.get(names.DEFAULT_POOL_ANNOTATION) == "true",
     )

@@ -84,3 +84,10 @@ def test_the_summary_says_floor_and_ceiling_in_words() -> None:
     raw = claim_of({"requests": {"memory": "16Gi", "computePercent": 25}, "limits": {"memory": "40Gi"}})
 
     assert claim.summary_to_json(claim.to_values(raw)) == {"floor": "16Gi/25%", "ceiling": "40Gi/25%"}
+
+
+@pytest.mark.parametrize(("gang", "expected"), [({}, 1), ({"gang": {"minPods": 8}}, 8)])
+def test_a_gang_is_how_many_pods_start_together(gang: dict[str, Any], expected: int) -> None:
+    raw = claim_of({"requests": {"memory": "1Gi", "computePercent": 1}}, **gang)
+
+    assert claim.to_values(raw).gang_pods == expected
