@@ -233,3 +233,15 @@ async def test_a_pod_that_waits_for_its_quota_displaces_nobody_elses(stage: "Sta
     _, answer = await _post(process, "/preempt", orjson.dumps(body))
 
     assert orjson.loads(answer)["NodeNameToMetaVictims"] == {}
+
+
+async def test_the_port_that_others_reach_places_nothing(stage: "Stage") -> None:
+    process = await stage.start()
+    application = app.create_outlook(process.served, prometheus.CollectorRegistry())
+
+    async with test_utils.TestClient(test_utils.TestServer(application)) as client:
+        statuses = {path: (await client.get(path)).status for path in ("/healthz", "/metrics")}
+        refused = {path: (await client.post(path)).status for path in ("/filter", "/bind", "/preempt")}
+
+    assert set(statuses.values()) == {200}
+    assert set(refused.values()) == {404}

@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 GRACE_SECONDS = 3.0
 """How long requests in flight may take to end after SIGTERM."""
 
+ANY_ADDRESS = "0.0.0.0"  # noqa: S104 -- kubelet and Prometheus come from other addresses
+
 
 def _arm(context: click.Context, option: click.Parameter, specs: tuple[str, ...]) -> None:
     for spec in specs:
@@ -37,6 +39,11 @@ def _arm(context: click.Context, option: click.Parameter, specs: tuple[str, ...]
 @click.option("--log-level", type=click.Choice(logs.LEVELS), default="info", help="The least that is logged.")
 @click.option("--host", default="127.0.0.1", help="Address to listen on; kube-scheduler calls from beside.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8888, help="Port to listen on.")
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(1, 65535),
+    help="Port on all addresses for /healthz, /readyz, /metrics alone; without it they are on --port only.",
+)
 @click.option("--identity", default="vgpu-extender", help="Name in the Lease, such as the pod's.")
 @click.option(
     "--lease-duration",
@@ -51,6 +58,7 @@ def main(
     log_level: str,
     host: str,
     port: int,
+    metrics_port: int | None,
     identity: str,
     lease_duration: int,
     namespace: str,
@@ -68,14 +76,16 @@ def main(
     )
     path = None if kubeconfig is None else str(kubeconfig)
     try:
-        uvloop.run(_serve(path, settings, host=host, port=port))
+        uvloop.run(_serve(path, settings, host=host, port=port, metrics_port=metrics_port))
     except credentials.NoClusterError as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"cannot serve on {host}:{port}: {error}") from None
 
 
-async def _serve(kubeconfig: str | None, settings: extender.Settings, *, host: str, port: int) -> None:
+async def _serve(
+    kubeconfig: str | None, settings: extender.Settings, *, host: str, port: int, metrics_port: int | None
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -84,15 +94,21 @@ async def _serve(kubeconfig: str | None, settings: extender.Settings, *, host: s
     async with client.connect(kubeconfig) as kube:
         served = extender.Extender(kube, settings, registry=registry)
         async with served.running():
-            runner = web.AppRunner(
-                app.create_app(served, registry), access_log=None, shutdown_timeout=GRACE_SECONDS
-            )
-            await runner.setup()
-            await web.TCPSite(runner, host, port).start()
+            runners = [await _listen(app.create_app(served, registry), host, port)]
+            if metrics_port is not None:
+                runners.append(await _listen(app.create_outlook(served, registry), ANY_ADDRESS, metrics_port))
             logs.event(logger, logging.INFO, "extender serving", host=host, port=port)
             await stop.wait()
-            await runner.cleanup()
+            for runner in runners:
+                await runner.cleanup()
     logs.event(logger, logging.INFO, "extender stopped", identity=settings.identity)
+
+
+async def _listen(application: web.Application, host: str, port: int) -> web.AppRunner:
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=GRACE_SECONDS)
+    await runner.setup()
+    await web.TCPSite(runner, host, port).start()
+    return runner
 
 
 if __name__ == "__main__":

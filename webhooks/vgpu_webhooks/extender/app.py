@@ -29,10 +29,23 @@ def create_app(served: extender.Extender, registry: prometheus.CollectorRegistry
     app.router.add_post("/filter", _verb(wire.filter_args, served.answer_filter))
     app.router.add_post("/bind", _verb(wire.binding_args, served.answer_bind))
     app.router.add_post("/preempt", _verb(wire.preemption_args, served.answer_preempt))
+    _add_outlook(app, served, registry)
+    return app
+
+
+def create_outlook(served: extender.Extender, registry: prometheus.CollectorRegistry) -> web.Application:
+    """Only what probes and Prometheus ask, for a port that others than kube-scheduler can reach."""
+    app = web.Application(middlewares=[_clear_answers])
+    _add_outlook(app, served, registry)
+    return app
+
+
+def _add_outlook(
+    app: web.Application, served: extender.Extender, registry: prometheus.CollectorRegistry
+) -> None:
     app.router.add_get("/healthz", _healthz(served))
     app.router.add_get("/readyz", _readyz(served))
     app.router.add_get("/metrics", _metrics(registry))
-    return app
 
 
 def _verb(read: Callable[[bytes], T], answer: Callable[[T], Awaitable[bytes]]) -> Handler:
