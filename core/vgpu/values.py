@@ -88,7 +88,7 @@ class Strategy(Enum):
 
 
 class ElasticityMode(Enum):
-    """Whether the outer loop may resize the slices of a pool."""
+    """Whether the outer loop may resize the slices of a pool or of a claim."""
 
     AUTO = "Auto"
     FIXED = "Fixed"
@@ -101,6 +101,14 @@ class AllocationMode(Enum):
     SHARED = "Shared"
 
 
+class Lack(Enum):
+    """What a slice has lacked for a second or more, as its node's agent sees it."""
+
+    THROTTLED = "Throttled"
+    QUEUED = "Queued"
+    MEMORY_REFUSED = "MemoryRefused"
+
+
 class EnforcementState(Enum):
     """What a node says about one slice's limits."""
 
@@ -109,9 +117,28 @@ class EnforcementState(Enum):
     REFUSED = "Refused"
 
 
+class LinkKind(Enum):
+    """The nearest thing that two GPUs of a node share, the best first."""
+
+    NVLINK = "NVLink"
+    PCIE_SWITCH = "PCIeSwitch"
+    HOST_BRIDGE = "HostBridge"
+    NUMA_NODE = "NUMANode"
+    MACHINE = "Machine"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """The best way from a GPU to another one; ``lanes`` counts parallel NVLinks."""
+
+    uuid: str
+    kind: LinkKind
+    lanes: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """One GPU as its node's agent reports it."""
+    """One GPU as its node's agent reports it, and how it reaches the node's others."""
 
     uuid: str
     index: int
@@ -120,6 +147,7 @@ class Device:
     vendor: str = "nvidia"
     numa_node: int | None = None
     healthy: bool = True
+    links: tuple[Link, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +174,8 @@ class Slice:
     ``allocated`` is what the node shall enforce, per GPU. ``held_memory_bytes`` is the most memory that may
     still be in force on a GPU until the node has confirmed ``revision``: a shrink frees nothing before that.
     ``wanted`` is a growth the loop wishes and the active extender grants, where quota and device permit.
+    An ``exclusive`` slice has its devices to itself; slices of other claims of its namespace that are in the
+    same ``exclusion_group`` are never beside it.
     """
 
     id: str
@@ -160,6 +190,8 @@ class Slice:
     revision: int
     priority: int = 0
     wanted: Amounts | None = None
+    exclusive: bool = False
+    exclusion_group: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +203,7 @@ class Enforced:
     revision: int
     state: EnforcementState = EnforcementState.APPLIED
     message: str = ""
+    pressure: frozenset[Lack] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,42 +277,6 @@ class Pool:
     elasticity: ElasticityMode = ElasticityMode.AUTO
     quotas: Mapping[str, Quota] | None = None
     is_default: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """What a team asks for: per GPU between ``requests`` and ``limits``, on ``device_count`` GPUs.
-
-    ``gang_pods`` is how many of its pods start together; 1 where each starts by itself.
-    """
-
-    ref: ClaimRef
-    pool_name: str | None
-    requests: Amounts
-    limits: Amounts
-    device_count: int = 1
-    mode: AllocationMode = AllocationMode.PER_POD
-    priority: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What one pod asks of placement. ``slice_id`` is the pod's UID, or the claim's when Shared.
-
-    ``models`` are the only GPU models it accepts; empty accepts all. ``pod_cpu_milli`` and
-    ``pod_memory_bytes`` are what the pod asks of the node besides.
-    """
-
-    slice_id: str
-    pool_name: str
-    claim: ClaimRef
-    pod: PodRef
-    device_count: int
-    requests: Amounts
-    limits: Amounts
-    priority: int = 0
-    models: frozenset[str] = frozenset()
-    pod_cpu_milli: int = 0
     ungate_after_seconds: int = 60
 
 
@@ -361,8 +358,45 @@ class Constraints:
 
 
 UNCONSTRAINED = Constraints()
-    pod_memory_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What a team asks for: per GPU between ``requests`` and ``limits``, on ``device_count`` GPUs.
+
+    ``gang_pods`` is how many of its pods start together; 1 where each starts by itself.
+    """
+
+    ref: ClaimRef
+    pool_name: str | None
+    requests: Amounts
+    limits: Amounts
+    device_count: int = 1
+    mode: AllocationMode = AllocationMode.PER_POD
+    priority: int = 0
     gang_pods: int = 1
     constraints: Constraints = UNCONSTRAINED
     elasticity: ElasticityMode = ElasticityMode.AUTO
     scaling: Scaling | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What one pod asks of placement. ``slice_id`` is the pod's UID, or the claim's when Shared.
+
+    ``models`` are the only GPU models it accepts; empty accepts all. ``pod_cpu_milli`` and
+    ``pod_memory_bytes`` are what the pod asks of the node besides.
+    """
+
+    slice_id: str
+    pool_name: str
+    claim: ClaimRef
+    pod: PodRef
+    device_count: int
+    requests: Amounts
+    limits: Amounts
+    priority: int = 0
+    constraints: Constraints = UNCONSTRAINED
+    models: frozenset[str] = frozenset()
+    pod_cpu_milli: int = 0
+    pod_memory_bytes: int = 0

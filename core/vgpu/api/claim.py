@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from vgpu import values
 from vgpu.api import metadata, names, quantity, schema
+from vgpu.api import scaling as scaling_api
 from vgpu.api.errors import InvalidObject
 
 _PEBI = 1024**5
@@ -18,7 +19,6 @@ def _positive(text: str) -> str:
 
 SliceMemory = Annotated[schema.WrittenMemory, AfterValidator(_positive)]
 SlicePercent = Annotated[schema.Int, Field(ge=1, le=100)]
-Replicas = Annotated[schema.Int, Field(ge=1, le=10_000)]
 
 
 class Requests(schema.Model):
@@ -42,60 +42,22 @@ class Resources(schema.Model):
     limits: Limits | None = None
 
 
-class Cooperation(schema.Model):
-    """How the application gives memory back."""
+class Elasticity(schema.Model):
+    """Whether slices are resized."""
 
-    type: Literal["None", "LimitWatch", "HTTPSleep"] = "None"
-
-
-class TargetRef(schema.Model):
-    """What is scaled, in the claim's namespace."""
-
-    api_version: Annotated[str, StringConstraints(min_length=1, max_length=317)]
-    kind: schema.Name
-    name: schema.LongName
-
-
-class Workload(schema.Model):
-    """What the service is asked to do, in units of work per second."""
-
-    query: schema.Query
+    mode: Literal["Auto", "Fixed"] = "Auto"
 
 
 class Gang(schema.Model):
     """Pods that start together."""
 
-    type: Literal["Utilization", "Prometheus"]
-    resource: Literal["memory", "computePercent"] | None = None
-    average_percent: SlicePercent | None = None
-    gang: Gang | None = None
-    elasticity: Elasticity = Elasticity()
-    name: schema.Name | None = None
-    query: schema.Query | None = None
-    maximum: Annotated[str, StringConstraints(max_length=32)] | None = None
+    min_pods: Annotated[schema.Int, Field(ge=1, le=1000)]
 
 
-class ScaleDown(schema.Model):
-    """How fast replicas are removed."""
+class Cooperation(schema.Model):
+    """How the application gives memory back."""
 
-    stabilization_window_seconds: Annotated[schema.Int, Field(ge=0, le=3600)] = 300
-
-
-class Behavior(schema.Model):
-    """How fast scaling acts."""
-
-    scale_down: ScaleDown = ScaleDown()
-
-
-class Scaling(schema.Model):
-    """How replicas follow load."""
-
-    target_ref: TargetRef
-    min_replicas: Replicas = 1
-    max_replicas: Replicas
-    workload: Workload | None = None
-    objectives: Annotated[tuple[Objective, ...], Field(max_length=8)] = ()
-    behavior: Behavior = Behavior()
+    type: Literal["None", "LimitWatch", "HTTPSleep"] = "None"
 
 
 class Spec(schema.Model):
@@ -106,8 +68,10 @@ class Spec(schema.Model):
     allocation_mode: Literal["PerPod", "Shared"] = "PerPod"
     resources: Resources
     priority: schema.Priority = 0
+    gang: Gang | None = None
+    elasticity: Elasticity = Elasticity()
     cooperation: Cooperation = Cooperation()
-    scaling: Scaling | None = None
+    scaling: scaling_api.Scaling | None = None
 
 
 class ReplicaCounts(schema.Model):
@@ -143,15 +107,13 @@ class Decision(schema.Model):
     reason: schema.Word
     message: Annotated[str, StringConstraints(max_length=1024)]
 
-        gang_pods=spec.gang.min_pods if spec.gang else 1,
-        elasticity=values.ElasticityMode(spec.elasticity.mode),
-        scaling=None if spec.scaling is None else scaling_api.to_values(spec.scaling),
 
 class Status(schema.Model):
     """What the platform did and sees."""
 
     pod_count: schema.Count | None = None
     replicas: ReplicaCounts | None = None
+    selector: Annotated[str, StringConstraints(max_length=128)] | None = None
     allocated: schema.TotalAmounts | None = None
     summary: Summary | None = None
     allocations: Annotated[tuple[Allocation, ...], Field(max_length=256)] | None = None
@@ -181,6 +143,9 @@ def to_values(raw: Mapping[str, Any]) -> values.Claim:
         device_count=spec.device_count,
         mode=values.AllocationMode(spec.allocation_mode),
         priority=spec.priority,
+        gang_pods=spec.gang.min_pods if spec.gang else 1,
+        elasticity=values.ElasticityMode(spec.elasticity.mode),
+        scaling=None if spec.scaling is None else scaling_api.to_values(spec.scaling),
     )
 
 

@@ -208,6 +208,7 @@ def _enforced(entry: Raw) -> values.Enforced:
         revision=_integer(entry["revision"]),
         state=_STATES[entry.get("state", "Applied")],
         message=_text(entry.get("message", "")),
+        pressure=frozenset([_LACKS[lack] for lack in entry.get("pressure", ())]),
     )
 
 
@@ -225,6 +226,7 @@ def _device(entry: Raw) -> values.Device:
 
 
 _STATES = {state.value: state for state in values.EnforcementState}
+_LACKS = {lack.value: lack for lack in values.Lack}
 
 
 def _text(found: Any) -> str:  # noqa: ANN401 - raw JSON, checked here
