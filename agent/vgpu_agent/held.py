@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from vgpu import enforcement, values
+from vgpu_agent import answer
 from vgpu_agent.pages import Accounts, AccountsError, SlicePages
 from vgpu_agent.pressure import Look, Pressure
 from vgpu_kube import logs
@@ -16,6 +17,9 @@ from vgpu_shim.library import PageError
 
 SETTLE_SECONDS = 0.01
 """An allocation that read the old limit just before it was lowered is counted within this time."""
+
+HEAR_SECONDS = 1.0
+"""How often an application's own words are taken up: each may be a status write."""
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +46,8 @@ class Held:
     pressure: Pressure = field(default_factory=Pressure)
     tampering: str = ""
     _last: _Totals | None = None
+    _said: str = ""
+    _hears_at: float = 0.0
 
     @property
     def devices(self) -> range:
@@ -74,7 +80,7 @@ class Held:
         except AccountsError as error:
             self._accuse(str(error))
             used = [self.slice.held_memory_bytes]  # nobody knows better: nothing was freed
-        confirmed = enforcement.report(self.slice, used, note=note)
+        confirmed = enforcement.report(self.slice, used, note=note, says=self._says(self.pages, used, now))
         self.confirmed = replace(confirmed, message=self.tampering) if self.tampering else confirmed
 
     def weigh(self, *, now: float) -> None:
@@ -97,6 +103,14 @@ class Held:
             self.pages.reap()
         except PageError as error:
             self._accuse(str(error))
+
+    def _says(self, pages: SlicePages, used: Sequence[int], now: float) -> str:
+        """The application's reason for holding what it should free, heard once a second at most."""
+        if max(used) <= self.slice.allocated.memory_bytes:
+            self._said = ""
+        elif now >= self._hears_at:
+            self._hears_at, self._said = now + HEAR_SECONDS, answer.of(pages.directory)
+        return self._said
 
     def _read(self, pages: SlicePages) -> list[Accounts]:
         return [pages.read(number) for number in self.devices]

@@ -89,6 +89,7 @@ class SlicePages:
     """
 
     def __init__(self, directory: Path, slice_id: str, wanted: Sequence[enforcement.DeviceLimits]) -> None:
+        self.directory = directory
         self._accounts_file = directory / "usage" / "accounts"
         self._layout = _layout()
         with contextlib.ExitStack() as opened:

@@ -87,10 +87,13 @@ def limits(slice_: values.Slice, devices: Mapping[str, Facts]) -> tuple[DeviceLi
     return tuple(_device_limits(uuid, slice_) for uuid in slice_.device_uuids)
 
 
-def report(slice_: values.Slice, used_bytes: Sequence[int], *, note: str = "") -> values.Enforced:
+def report(
+    slice_: values.Slice, used_bytes: Sequence[int], *, note: str = "", says: str = ""
+) -> values.Enforced:
     """What the node confirms once the slice's limits are in force and so much is used on its devices.
 
-    Memory in use above the limit is not free: it is reported until the application has let go of it.
+    Memory in use above the limit is not free: it is reported until the application has let go of it. ``says``
+    is the application's own reason for not having done so yet.
     """
     allocated = slice_.allocated
     held = max(used_bytes, default=0)
@@ -100,7 +103,7 @@ def report(slice_: values.Slice, used_bytes: Sequence[int], *, note: str = "") -
         compute_percent=allocated.compute_percent,
         revision=slice_.revision,
         state=values.EnforcementState.SHRINKING if shrinking else values.EnforcementState.APPLIED,
-        message=_still_held(held, allocated) if shrinking else note,
+        message=_still_held(held, allocated, says) if shrinking else note,
     )
 
 
@@ -165,11 +168,12 @@ def _step_up(memory_bytes: int) -> int:
     return -(-memory_bytes // REPORT_STEP_BYTES) * REPORT_STEP_BYTES
 
 
-def _still_held(held: int, allocated: values.Amounts) -> str:
-    return (
+def _still_held(held: int, allocated: values.Amounts, says: str) -> str:
+    message = (
         f"the application holds {_gib(_step_up(held))} of GPU memory and {_gib(allocated.memory_bytes)}"
         " are allocated: it gets no more until it has freed the difference"
     )
+    return f"{message}; it says: {says}" if says else message
 
 
 def _gib(memory_bytes: int) -> str:

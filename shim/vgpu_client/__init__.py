@@ -13,8 +13,19 @@ does nothing, and it never ends the application it runs in: what the callback ra
 Nothing here enforces a limit; that is the shim's.
 """
 
-from vgpu_client.answers import Answer, applied, deferred
+from vgpu_client.answers import FILE as ANSWER_FILE
+from vgpu_client.answers import MESSAGE_MAX, Answer, applied, deferred
 from vgpu_client.page import Change, NoSliceError
 from vgpu_client.watching import Watch, watch
 
-__all__ = ["Answer", "Change", "NoSliceError", "Watch", "applied", "deferred", "watch"]
+__all__ = [
+    "ANSWER_FILE",
+    "MESSAGE_MAX",
+    "Answer",
+    "Change",
+    "NoSliceError",
+    "Watch",
+    "applied",
+    "deferred",
+    "watch",
+]

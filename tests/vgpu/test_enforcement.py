@@ -75,6 +75,14 @@ def test_memory_still_held_above_the_limit_is_reported_until_it_is_freed() -> No
     assert found.revision == 7
 
 
+def test_an_applications_own_reason_is_told_while_it_holds_too_much() -> None:
+    holding = enforcement.report(SLICE, [30 * GIB], says="3 requests in flight")
+    freed = enforcement.report(SLICE, [GIB], says="3 requests in flight")
+
+    assert holding.message.endswith("; it says: 3 requests in flight")
+    assert freed.message == ""
+
+
 def test_a_refusal_reports_what_was_in_force_before() -> None:
     before = builders.enforced(16, revision=3)
 

@@ -2,8 +2,9 @@
 
     python -m vgpu_e2e.localnode.server --port 8000 --batch-ms 4 --item-ms 1
 
-It is an ordinary CUDA program and knows nothing of slices. POST /infer answers when its batch has run, POST
-/memory?mib=N holds so much more GPU memory and answers with the driver's own code, DELETE /memory frees it.
+It is an ordinary CUDA program; of slices it knows only with --cooperate. POST /infer answers when its batch
+has run, POST /memory?mib=N holds more GPU memory and answers with the driver's own code, DELETE /memory frees
+it. POST /sleep, POST /wake_up and GET /is_sleeping are those of vLLM.
 """
 
 import asyncio
@@ -15,9 +16,10 @@ import click
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 
+import vgpu_client
 from vgpu_e2e.localnode import cuda
+from vgpu_e2e.localnode.holdings import Holdings
 
-MIB = 2**20
 BUCKETS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0)
 
 
@@ -55,10 +57,10 @@ class Batcher:
 class Server:
     """The HTTP side."""
 
-    def __init__(self, gpu: cuda.GPU, batcher: Batcher) -> None:
+    def __init__(self, gpu: cuda.GPU, batcher: Batcher, holdings: Holdings) -> None:
         self._gpu = gpu
         self._batcher = batcher
-        self._held: list[int] = []
+        self._holdings = holdings
         self._registry = CollectorRegistry()
         self._latency = Histogram(
             "inference_request_duration_seconds", "Latency.", registry=self._registry, buckets=BUCKETS
@@ -72,11 +74,16 @@ class Server:
         app.router.add_get("/memory", self._memory)
         app.router.add_post("/memory", self._allocate)
         app.router.add_delete("/memory", self._free)
+        app.router.add_post("/sleep", self._sleep)
+        app.router.add_post("/wake_up", self._wake)
+        app.router.add_get("/is_sleeping", self._is_sleeping)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", self._healthz)
         return app
 
     async def _infer(self, _: web.Request) -> web.Response:
+        if self._holdings.asleep:
+            raise web.HTTPServiceUnavailable(text="asleep: POST /wake_up first\n")
         began = time.perf_counter()
         await self._batcher.infer()
         self._latency.observe(time.perf_counter() - began)
@@ -84,12 +91,12 @@ class Server:
 
     async def _memory(self, _: web.Request) -> web.Response:
         info = self._gpu.memory()
-        return web.json_response({"free": info.free, "total": info.total, "blocks": len(self._held)})
+        return web.json_response({"free": info.free, "total": info.total, "blocks": self._holdings.blocks})
 
     async def _allocate(self, request: web.Request) -> web.Response:
         """Answer 200, or 507 with the CUresult where the driver refused."""
         try:
-            self._held.append(self._gpu.allocate(int(request.query["mib"]) * MIB))
+            self._holdings.take(int(request.query["mib"]))
         except cuda.CUDAError as error:
             self._refused.inc()
             return web.json_response({"result": error.code}, status=507)
@@ -97,9 +104,23 @@ class Server:
 
     async def _free(self, request: web.Request) -> web.Response:
         """Free the last blocks, all where no count is given."""
-        for _ in range(min(len(self._held), int(request.query.get("blocks", len(self._held))))):
-            self._gpu.free(self._held.pop())
-        return web.json_response({"blocks": len(self._held)})
+        self._holdings.give(int(request.query.get("blocks", self._holdings.blocks)))
+        return web.json_response({"blocks": self._holdings.blocks})
+
+    async def _sleep(self, _: web.Request) -> web.Response:
+        self._holdings.sleep()
+        return web.json_response({})
+
+    async def _wake(self, _: web.Request) -> web.Response:
+        """Answer 200, or 507 with the CUresult where there is no room for the weights."""
+        try:
+            self._holdings.wake()
+        except cuda.CUDAError as error:
+            return web.json_response({"result": error.code}, status=507)
+        return web.json_response({})
+
+    async def _is_sleeping(self, _: web.Request) -> web.Response:
+        return web.json_response({"is_sleeping": self._holdings.asleep})
 
     async def _metrics(self, _: web.Request) -> web.Response:
         body = generate_latest(self._registry)
@@ -117,15 +138,24 @@ class Server:
 @click.option("--most", type=int, default=16, show_default=True, help="Requests in a batch at most.")
 @click.option("--weights-mib", type=int, default=0, show_default=True, help="GPU memory taken at the start.")
 @click.option("--busy", is_flag=True, help="Keeps the GPU busy without any request.")
+@click.option("--cooperate", is_flag=True, help="Follows the slice's memory target (vgpu_client).")
 def main(
-    host: str, port: int, batch_ms: float, item_ms: float, most: int, weights_mib: int, busy: bool
+    host: str,
+    port: int,
+    batch_ms: float,
+    item_ms: float,
+    most: int,
+    weights_mib: int,
+    busy: bool,
+    cooperate: bool,
 ) -> None:
     """Serve until SIGTERM."""
     gpu = cuda.GPU()
-    if weights_mib:
-        gpu.allocate(weights_mib * MIB)
+    holdings = Holdings(gpu, weights_mib=weights_mib)
+    if cooperate:
+        vgpu_client.watch(holdings.resize)
     batcher = Batcher(gpu, batch_ms=batch_ms, item_ms=item_ms, most=most)
-    asyncio.run(_serve(Server(gpu, batcher), batcher, (host, port), busy))
+    asyncio.run(_serve(Server(gpu, batcher, holdings), batcher, (host, port), busy))
 
 
 async def _serve(server: Server, batcher: Batcher, address: tuple[str, int], busy: bool) -> None:
