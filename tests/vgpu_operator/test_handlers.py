@@ -80,11 +80,20 @@ def test_deletions_are_held_back_by_our_finalizer_and_noted_in_annotations_of_ou
 
     record: Any = {"retries": 1, "purpose": "delete"}
     settings.persistence.progress_storage.store(key=cast(Any, "held"), record=record, body=body, patch=patch)
-    settings.persistence.diffbase_storage.store(body=body, patch=patch, essence=cast(Any, {"spec": {}}))
 
     assert settings.persistence.finalizer == "vgpu.dev/in-use"
     assert set(patch) == {"metadata"}
     assert {key.split("/")[0] for key in patch["metadata"]["annotations"]} == {"operator.vgpu.dev"}
+
+
+def test_an_edit_is_nothing_that_kopf_would_note() -> None:
+    notes, patch = handlers.settings().persistence.diffbase_storage, kopf.Patch()
+    edited = kopf.Body({"metadata": {"name": "llm"}, "spec": {"priority": 1}})
+
+    notes.store(body=edited, patch=patch, essence=notes.build(body=edited))
+
+    assert notes.fetch(body=edited) == notes.build(body=edited)
+    assert not patch
 
 
 def test_kopf_posts_no_events_scans_nothing_and_knows_no_peers() -> None:
