@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 
 import click
 import kopf
+import uvloop
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
@@ -52,7 +53,7 @@ def main(
     try:
         if crash_at is not None:
             crash.arm(crash_at)
-        asyncio.run(_serve(kubeconfig, metrics_host, metrics_port))
+        uvloop.run(_serve(kubeconfig, metrics_host, metrics_port))
     except (ValueError, OSError, credentials.NoClusterError) as error:
         sys.exit(f"vgpu-operator: {error}")
 

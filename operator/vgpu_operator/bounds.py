@@ -5,13 +5,14 @@ active extender decides; where they cannot, the slice keeps all its old bounds a
 edit is carried whole or not at all, slice by slice.
 """
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 
 from vgpu import inventory, ledger, quota, values
 from vgpu.api import node as node_api
 from vgpu.api import node_patch
-from vgpu_kube import crash, patches, resources
+from vgpu_kube import crash, errors, patches, resources
 from vgpu_kube.objects import Object
 from vgpu_kube.protocol import Kube, Op
 from vgpu_operator.holdings import Holding
@@ -64,12 +65,19 @@ async def carry(
     used: Mapping[str, values.Amounts],
     *,
     edited: bool,
+    known: values.Node | None = None,
 ) -> tuple[Object, values.Refusal | None]:
     """Writes one slice's new bounds; returns the VGPUNode as it is then, and the refusal if there was one.
 
-    Raises KubeError where the cluster cannot be asked.
+    A ``known`` ledger saves the read where it is still the newest, as the write itself finds out; a refusal
+    is only given after a read. Raises KubeError where the cluster cannot be asked.
     """
     refusal: values.Refusal | None = None
+    if known is not None:
+        outcome = decide(claim, pool, known, holding.slice.id, used, edited=edited)
+        if isinstance(outcome, ledger.Change) and not outcome.empty:
+            with contextlib.suppress(errors.Conflict):
+                return await _write(kube, outcome), None
 
     def ops(raw: Object) -> list[Op] | None:
         nonlocal refusal
@@ -83,6 +91,13 @@ async def carry(
     raw = await patches.rewrite(kube, resources.VGPU_NODES, holding.node, ops)
     crash.point(AFTER_WRITE)
     return raw, refusal
+
+
+async def _write(kube: Kube, change: ledger.Change) -> Object:
+    crash.point(BEFORE_WRITE)
+    raw = await kube.patch_json(resources.VGPU_NODES, change.node, node_patch.patch(change))
+    crash.point(AFTER_WRITE)
+    return raw
 
 
 def _refused(

@@ -80,7 +80,10 @@ class Claims:
                 continue
             pool = self._view.book.pools.get(holding.slice.pool_name)
             used = self._view.book.used(holding.slice.pool_name)
-            node, refusal = await bounds.carry(self._kube, holding, claim.claim, pool, used, edited=edited)
+            known_node = self._view.nodes.items.get((None, holding.node))
+            node, refusal = await bounds.carry(
+                self._kube, holding, claim.claim, pool, used, edited=edited, known=known_node
+            )
             self._metrics.resizes.labels("edit", "refused" if refusal else "carried").inc()
             self._view.nodes.observe(node)
             refusals += [refusal] if refusal is not None else []
