@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from vgpu.api import names
 from vgpu_kube import errors, resources
 from vgpu_kube.objects import Object
+from vgpu_kube.testing.clock import settle
 
 if TYPE_CHECKING:
     from tests.vgpu_webhooks.extender.conftest import Stage
@@ -266,6 +267,22 @@ async def test_a_wish_is_granted_where_the_device_has_room(stage: "Stage") -> No
     _, entry = stage.ledger()[pod["metadata"]["uid"]]
     assert entry["allocated"]["memory"] == "60Gi"
     assert "wanted" not in entry
+
+
+async def test_a_new_wish_does_not_wait_for_the_end_of_a_rest(stage: "Stage") -> None:
+    offered = stage.add_nodes(1)
+    stage.add_pool()
+    stage.add_claim()
+    pod = stage.add_pod("a")
+    process = await stage.start()
+    await process.place(pod, offered)
+    await stage.clock.advance(0.1)
+
+    for memory in ("60Gi", "70Gi"):
+        await stage.edit_node("gpu-0", _wish(pod["metadata"]["uid"], memory))
+        await settle()
+
+        assert stage.ledger()[pod["metadata"]["uid"]][1]["allocated"]["memory"] == memory
 
 
 async def test_a_wish_waits_for_room_and_is_granted_then(stage: "Stage") -> None:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import prometheus_client as prometheus
 
@@ -85,13 +86,16 @@ class Extender:
         self.view = view.View(kube, book=self.book, clock=settings.clock, sleep=settings.sleep)
         self.lead = self._made_lead(kube)
         self._stirred = asyncio.Event()
+        self._hurried = asyncio.Event()
         self._writer = writing.Writer(
             kube, seen=self.view, lead=self.lead, timeout_seconds=self._write_seconds
         )
         self._pod_turns = turns.Turns()
         self.releaser = self._made_releaser()
         self.waker = self._made_waker()
-        self.granter = grant.Granter(seen=self.view, writer=self._writer, granted=self.metrics.grown)
+        self.granter = grant.Granter(
+            seen=self.view, writer=self._writer, granted=self.metrics.grown, wished=self._hurried.set
+        )
         self.filter = filter.Filter(seen=self.view, releaser=self.releaser, clock=settings.clock)
         self.binder = self._made_binder()
         self.preempter = preempt.Preempter(seen=self.view)
@@ -247,13 +251,25 @@ class Extender:
         while True:
             await self._stirred.wait()
             self._stirred.clear()
+            self._hurried.clear()
             began = self.settings.clock()
             try:
                 await self.keep_house_once()
             except Exception:  # a mistake of ours must not end all releases; the next tick looks at it again
                 logger.exception("housekeeping failed")
             took = self.settings.clock() - began
-            await self.settings.sleep(min(max(REST_SECONDS, 2 * took), TICK_SECONDS))
+            await self._rest(min(max(REST_SECONDS, 2 * took), TICK_SECONDS))
+
+    async def _rest(self, seconds: float) -> None:
+        """Sleeps; a new wish ends the least rest, not a longer one: a slice that runs waits for it now."""
+        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self.settings.sleep(seconds))]
+        if seconds <= REST_SECONDS:
+            waits.append(asyncio.ensure_future(self._hurried.wait()))
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     async def _tick(self) -> None:
         while True:

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class Granter:
-    """Knows which nodes hold wishes, and grants what can be granted."""
+    """Knows which nodes hold wishes, and grants what can be granted; ``wished`` is told of each new one."""
 
     def __init__(
         self,
@@ -23,10 +23,12 @@ class Granter:
         seen: view.View,
         writer: writing.Writer,
         granted: Callable[[str], None],
+        wished: Callable[[], None],
     ) -> None:
         self._view = seen
         self._writer = writer
         self._granted = granted
+        self._wished = wished
         self._wishes: dict[str, dict[str, int]] = {}  # node -> slice id -> priority
         seen.nodes.subscribe(self._node_changed)
 
@@ -70,5 +72,17 @@ class Granter:
         wishes = {id_: slice_.priority for id_, slice_ in slices.items() if slice_.wanted is not None}
         if wishes:
             self._wishes[change.key[1]] = wishes
+            if _asks_anew(change):
+                self._wished()
         else:
             self._wishes.pop(change.key[1], None)
+
+
+def _asks_anew(change: informer.Change[values.Node]) -> bool:
+    """Whether a wish is there that was not there before."""
+    old = {} if change.old is None else change.old.slices
+    new = {} if change.new is None else change.new.slices
+    return any(
+        slice_.wanted is not None and (id_ not in old or old[id_].wanted != slice_.wanted)
+        for id_, slice_ in new.items()
+    )
