@@ -1,68 +1,99 @@
-"""LeastFragmentation's bounds for many nodes at once: a grid kept by deltas, and one call of C.
+"""LeastFragmentation on many nodes: one call of C over a grid for all bounds, one for the choice on a node.
 
-The numbers are those of the policy's own ``bound``, node by node. Which node wins is for the board.
+The numbers are those of the policy's own ``bound`` and ``choose``, node by node. Which node wins is for the
+board.
 """
 
+from collections import OrderedDict
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
-from vgpu import inventory, values
-from vgpu.placement import fragmentation, kernel
+from vgpu import values
+from vgpu.placement import fragmentation, grid, kernel, mix, policy
 
-CARDS = 8
+REMEMBERED_SIZES = 256
+UNKNOWN = -1
 
 
 class Batch:
-    """The rooms of a board, laid out for C; ``parts`` are the weights of stranded, unpacked and scarcity."""
+    """A policy on a grid; ``parts`` are the weights of stranded, unpacked and scarcity."""
 
     def __init__(
         self,
-        stranded: fragmentation.Stranded,
+        where: grid.Grid,
         *,
+        library: Path,
+        stranded: fragmentation.Stranded,
+        unpacked: fragmentation.Unpacked,
         prices: Mapping[str, float],
         parts: tuple[float, float, float],
     ) -> None:
+        self._where = where
+        self._library = library
         self._stranded = stranded
         self._prices = prices
-        self._parts = parts
-        self._kinds: dict[fragmentation.Kind, int] = {}
-        self._grid = _grid(64, CARDS)
-
-    def see(self, slot: int, room: inventory.NodeRoom) -> None:
-        """Take in the room of a slot."""
-        nodes, cards, _ = self._grid.cards.shape
-        if slot >= nodes or len(room.devices) > cards:
-            self._grow(max(nodes, 2 * slot), max(cards, len(room.devices)))
-        found = [fragmentation.card(device) for device in room.devices]
-        grid = self._grid
-        grid.cpus[slot] = fragmentation.free_cpu(room)
-        grid.counts[slot] = len(found)
-        for at, (worth, memory, compute, kind) in enumerate(found):
-            grid.cards[slot, at] = worth, memory, compute, self._kinds.setdefault(kind, len(self._kinds))
+        self._outlook = kernel.Outlook(
+            shapes=stranded.shapes, weights=stranded.weights, futures=unpacked.futures, parts=parts
+        )
+        self._layout = UNKNOWN
+        self._survey: kernel.Survey | None = None
+        self._asks: OrderedDict[mix.Shape, kernel.Ask] = OrderedDict()
+        self._left = np.zeros(0, np.int64)
+        self._left_as_of = np.zeros(0, np.int64)
 
     def bounds(self, slots: kernel.Integers, request: values.Request) -> kernel.Floats | None:
         """For each slot what its score is not below, infinite where the request does not fit."""
-        return self._stranded.bounds(
-            tuple(self._kinds),
-            prices=self._prices,
-            parts=self._parts,
-            grid=self._grid,
-            request=request,
-            slots=slots,
+        if not self._where.kinds:
+            return None
+        survey = self._surveyed()
+        return survey.bounds(self._ask(survey, request), slots)
+
+    def choose(self, slot: int, request: values.Request) -> policy.Pick | None:
+        """The best choice on a node that the request fits; None if it cannot tell."""
+        if not self._where.kinds:
+            return None
+        survey = self._surveyed()
+        revision = self._where.revisions[slot]
+        before = int(self._left[slot]) if self._left_as_of[slot] == revision else UNKNOWN
+        found = survey.choose(self._ask(survey, request), slot, before)
+        if found is None:
+            return None
+        score, positions, self._left[slot] = found
+        self._left_as_of[slot] = revision
+        return policy.Pick(score=score, positions=positions)
+
+    def _surveyed(self) -> kernel.Survey:
+        """The layout in C, made anew where the grid's arrays have been."""
+        if self._survey is None or self._layout != self._where.layout:
+            self._layout = self._where.layout
+            self._survey = self._made()
+            self._asks.clear()
+            self._left = np.full(len(self._where.counts), UNKNOWN, np.int64)
+            self._left_as_of = np.full(len(self._where.counts), UNKNOWN, np.int64)
+        return self._survey
+
+    def _made(self) -> kernel.Survey:
+        kinds = self._where.kinds
+        laid_out = kernel.Grid(
+            cards=self._where.cards,
+            counts=self._where.counts,
+            cpus=self._where.cpus,
+            kinds=[(kind.memory, kind.compute, self._prices.get(kind.model, 0.0)) for kind in kinds],
         )
+        worths = [self._stranded.worths_of(kind) for kind in kinds]
+        return kernel.Survey(self._library, self._outlook, laid_out, worths)
 
-    def _grow(self, nodes: int, cards: int) -> None:
-        old, self._grid = self._grid, _grid(nodes, cards)
-        rows, columns, _ = old.cards.shape
-        self._grid.cards[:rows, :columns] = old.cards
-        self._grid.counts[:rows] = old.counts
-        self._grid.cpus[:rows] = old.cpus
-
-
-def _grid(nodes: int, cards: int) -> kernel.Grid:
-    return kernel.Grid(
-        cards=np.zeros((nodes, cards, 4), np.int64),
-        counts=np.zeros(nodes, np.int64),
-        cpus=np.zeros(nodes, np.int64),
-    )
+    def _ask(self, survey: kernel.Survey, request: values.Request) -> kernel.Ask:
+        size = mix.shape(request)
+        found = self._asks.get(size)
+        if found is None:
+            asked = size.requests
+            found = self._asks[size] = survey.ask(
+                (asked.memory_bytes, asked.compute_percent, size.pod_cpu_milli, size.device_count),
+                [fragmentation.taken(asked, kind, size.models) for kind in self._where.kinds],
+            )
+            if len(self._asks) > REMEMBERED_SIZES:
+                self._asks.popitem(last=False)
+        return found

@@ -14,7 +14,7 @@ import numpy as np
 from numpy import typing as npt
 
 from vgpu import inventory, values
-from vgpu.placement import choice, explain, mix, policy
+from vgpu.placement import choice, explain, grid, mix, policy
 
 REMEMBERED_SIZES = 256
 REMEMBERED_STATES = 20_000
@@ -22,33 +22,23 @@ UNKNOWN_MEMORY = np.iinfo(np.int64).max
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What the policy says of a state: a bound, the score and the positions of the devices."""
-
-    bound: float
-    score: float
-    positions: tuple[int, ...]
 
 
 @dataclass(slots=True)
 class _Table:
-    """The scores of all nodes for one size of request, or bounds; infinite where it does not fit."""
+    """The scores of all nodes for one size of request, or bounds; infinite where it does not fit.
+
+    ``picks`` and ``lacks`` are what the policy chose on a node of a state, and what such a node lacks.
+    """
 
     bounds: Floats
-    scores: Floats
-    exact: Flags
     as_of: Integers
-    answers: dict[int, _Answer | float | str] = field(default_factory=dict)
+    picks: dict[int, policy.Pick] = field(default_factory=dict)
+    lacks: dict[int, str | None] = field(default_factory=dict)
 
     def grow(self, size: int) -> None:
         """Makes room for ``size`` nodes."""
         self.bounds = _grown(self.bounds, size, np.inf)
-        self.scores = _grown(self.scores, size, np.inf)
-        self.exact = _grown(self.exact, size, False)
         self.as_of = _grown(self.as_of, size, 0)
 
 
@@ -56,9 +46,8 @@ class Board:
     """The rooms of one pool under one policy."""
 
     def __init__(self, chooser: policy.Policy) -> None:
-        self._policy = chooser
-        self._batch = chooser.batch() if isinstance(chooser, policy.Bounded) else None
         self._rooms: list[inventory.NodeRoom | None] = []
+        self._grid = grid.Grid()
         self._states = np.zeros(0, np.int64)
         self._slots: dict[str, int] = {}
         self._free: list[int] = []
@@ -70,6 +59,13 @@ class Board:
         self._known: dict[Hashable, int] = {}
         self._ids = itertools.count()
         self._tables: OrderedDict[mix.Shape, _Table] = OrderedDict()
+        self.follow(chooser)
+
+    def follow(self, chooser: policy.Policy) -> None:
+        """Place by this policy from now on; the rooms stay."""
+        self._policy = chooser
+        self._batch = chooser.batch(self._grid) if isinstance(chooser, policy.Bounded) else None
+        self._tables.clear()
 
     def see(self, room: inventory.NodeRoom) -> None:
         """Take in the room of a new or changed node."""
@@ -79,8 +75,7 @@ class Board:
         self._rooms[slot] = room
         self._states[slot] = self._state(room)
         self._changed[slot] = next(self._ticks)
-        if self._batch is not None:
-            self._batch.see(slot, room)
+        self._grid.see(slot, room)
         self._memory[slot] = UNKNOWN_MEMORY if room.memory_bytes is None else room.memory_bytes
 
     def forget(self, node: str) -> None:
@@ -97,87 +92,69 @@ class Board:
         """The place with the lowest score among the offered nodes, or among all; ties as in ``choice``."""
         slots = self._order() if offered is None else self._find(offered)
         table = self._table(mix.shape(request))
-        stale = slots[table.as_of[slots] < self._changed[slots]]
-        self._renew(table, stale, request)
+        self._renew(table, slots[table.as_of[slots] < self._changed[slots]], request)
         roomy = slots[self._memory[slots] >= request.pod_memory_bytes]
-        best = self._best(table, self._shortlisted(table, roomy), request)
-        if best is None:
+        roomy = roomy[table.bounds[roomy] < np.inf]
+        if not len(roomy):
             return choice.NoFit(reasons=dict(self._reasons(table, slots, request, offered or ())))
-        room, answer = self._room(best), table.answers[int(self._states[best])]
-        assert isinstance(answer, _Answer)
-        uuids = tuple(room.devices[position].uuid for position in answer.positions)
+        slot = self._best(table, roomy, request)
+        room, pick = self._room(slot), self._picked(table, slot, request)
+        uuids = tuple(room.devices[position].uuid for position in pick.positions)
         return choice.Placement(node=room.node, device_uuids=uuids)
 
-    def _shortlisted(self, table: _Table, slots: Integers) -> Integers:
-        """The slots that the policy looks at closely."""
+    def _best(self, table: _Table, slots: Integers, request: values.Request) -> int:
+        """The slot with the lowest score; of those, the one with the smallest node name."""
+        rank = self._ranked()
         if not isinstance(self._policy, policy.Bounded):
-            return slots
-        slots = slots[np.isfinite(table.bounds[slots])]
-        different = np.unique(table.bounds[slots])[: self._policy.shortlist]
-        slots = slots[table.bounds[slots] <= different.max(initial=-np.inf)]
-        slots = slots[np.lexsort((self._ranked()[slots], table.bounds[slots]))]
-        first = np.searchsorted(table.bounds[slots], table.bounds[slots])
-        return slots[np.arange(len(slots)) - first < self._policy.peers]
-
-    def _best(self, table: _Table, slots: Integers, request: values.Request) -> int | None:
-        """The slot with the lowest score: bounds are made exact as long as one of them is the lowest."""
-        while True:
-            lowest = table.scores[slots].min(initial=np.inf)
-            if not np.isfinite(lowest):
-                return None
-            ties = slots[table.scores[slots] == lowest]
-            open_ = ties[~table.exact[ties]]
-            if not len(open_):
-                return int(ties[np.argmin(self._ranked()[ties])])
-            self._settle(table, int(open_[0]), request)
+            ties = slots[table.bounds[slots] == table.bounds[slots].min()]
+            return int(ties[np.argmin(rank[ties])])
+        best: tuple[float, int, int] | None = None
+        for slot in _shortlisted(table.bounds[slots], rank[slots], slots, self._policy).tolist():
+            if best is not None and table.bounds[slot] > best[0]:
+                break
+            found = self._picked(table, slot, request).score, int(rank[slot]), slot
+            best = found if best is None else min(best, found)
+        assert best is not None
+        return best[2]
 
     def _renew(self, table: _Table, stale: Integers, request: values.Request) -> None:
         """Scores or bounds of changed nodes."""
         bounds = None if self._batch is None else self._batch.bounds(stale, request)
         if bounds is None:
-            bounds = np.fromiter(
-                (self._estimate(table, slot, request) for slot in stale.tolist()), np.float64
-            )
-        table.bounds[stale] = table.scores[stale] = bounds
-        table.exact[stale] = np.isinf(bounds) | (not isinstance(self._policy, policy.Bounded))
+            found = (self._estimate(table, slot, request) for slot in stale.tolist())
+            bounds = np.fromiter(found, np.float64)
+        table.bounds[stale] = bounds
         table.as_of[stale] = self._changed[stale]
 
     def _estimate(self, table: _Table, slot: int, request: values.Request) -> float:
         """The score of a node, or a bound below it where the policy has one."""
-        state = int(self._states[slot])
-        found = table.answers.get(state)
-        if found is None:
-            found = table.answers[state] = self._look(slot, request)
-        if isinstance(found, _Answer):
-            return found.bound
-        return np.inf if isinstance(found, str) else found
-
-    def _look(self, slot: int, request: values.Request) -> _Answer | float | str:
-        room = self._room(slot)
-        lacking = choice.lack(room, request)
-        if lacking is not None:
-            return lacking
+        if self._lack(table, slot, request) is not None:
+            return np.inf
         if isinstance(self._policy, policy.Bounded):
+            room = self._room(slot)
             return self._policy.bound(room, choice.fitting(room, request), request)
-        return self._choose(room, request, bound=None)
+        return self._picked(table, slot, request).score
 
-    def _settle(self, table: _Table, slot: int, request: values.Request) -> None:
-        """Replaces the bound of a node, and of all that are like it, by the score."""
+    def _lack(self, table: _Table, slot: int, request: values.Request) -> str | None:
+        """What the node lacks for the request besides host memory; None if it fits."""
         state = int(self._states[slot])
-        found = table.answers.get(state)
-        if not isinstance(found, _Answer):
-            found = table.answers[state] = self._choose(
-                self._room(slot), request, bound=float(table.bounds[slot])
-            )
-        alike = np.flatnonzero((self._states == state) & (table.as_of == self._changed))
-        table.scores[alike] = found.score
-        table.exact[alike] = True
+        if state not in table.lacks:
+            table.lacks[state] = choice.lack(self._room(slot), request)
+        return table.lacks[state]
 
-    def _choose(self, room: inventory.NodeRoom, request: values.Request, *, bound: float | None) -> _Answer:
+    def _picked(self, table: _Table, slot: int, request: values.Request) -> policy.Pick:
+        """What the policy chooses on a node that fits; the same on all nodes of this state."""
+        state = int(self._states[slot])
+        found = table.picks.get(state)
+        if found is None:
+            found = None if self._batch is None else self._batch.choose(slot, request)
+            found = table.picks[state] = found or self._chosen(self._room(slot), request)
+        return found
+
+    def _chosen(self, room: inventory.NodeRoom, request: values.Request) -> policy.Pick:
         found = self._policy.choose(room, choice.fitting(room, request), request)
         position = {device.uuid: at for at, device in enumerate(room.devices)}
-        uuids = tuple(position[uuid] for uuid in found.device_uuids)
-        return _Answer(found.score if bound is None else bound, found.score, uuids)
+        return policy.Pick(found.score, tuple(position[uuid] for uuid in found.device_uuids))
 
     def _room(self, slot: int) -> inventory.NodeRoom:
         room = self._rooms[slot]
@@ -188,11 +165,7 @@ class Board:
         self, table: _Table, slots: Integers, request: values.Request, offered: Collection[str]
     ) -> Iterator[tuple[str, str]]:
         for slot in slots.tolist():
-            state = int(self._states[slot])
-            answer = table.answers.get(state)
-            if answer is None:
-                answer = table.answers[state] = self._look(slot, request)
-            yield self._room(slot).node, answer if isinstance(answer, str) else explain.LITTLE_MEMORY
+            yield self._room(slot).node, self._lack(table, slot, request) or explain.LITTLE_MEMORY
         for name in offered:
             if name not in self._slots:
                 yield name, explain.NOT_REPORTED
@@ -209,18 +182,17 @@ class Board:
     def _forget_states(self) -> None:
         self._known.clear()
         for table in self._tables.values():
-            table.answers.clear()
+            table.picks.clear()
+            table.lacks.clear()
 
     def _table(self, size: mix.Shape) -> _Table:
         table = self._tables.get(size)
         if table is None:
-            table = self._tables[size] = _Table(
-                np.zeros(0), np.zeros(0), np.zeros(0, np.bool_), np.zeros(0, np.int64)
-            )
+            table = self._tables[size] = _Table(np.zeros(0), np.zeros(0, np.int64))
             if len(self._tables) > REMEMBERED_SIZES:
                 self._tables.popitem(last=False)
         self._tables.move_to_end(size)
-        if len(table.scores) < len(self._changed):
+        if len(table.bounds) < len(self._changed):
             table.grow(len(self._changed))
         return table
 
@@ -252,6 +224,17 @@ class Board:
     def _ranked(self) -> Integers:
         self._order()
         return self._rank
+
+
+def _shortlisted(bounds: Floats, rank: Integers, slots: Integers, chooser: policy.Bounded) -> Integers:
+    """The slots that the policy looks at closely, the lowest bounds first, in a tie by rank."""
+    different = np.unique(bounds)[: chooser.shortlist]
+    low = bounds <= different[-1]
+    bounds, rank, slots = bounds[low], rank[low], slots[low]
+    order = np.lexsort((rank, bounds))
+    bounds, slots = bounds[order], slots[order]
+    first = np.searchsorted(bounds, bounds)
+    return slots[np.arange(len(slots)) - first < chooser.peers]
 
 
 def _key(room: inventory.NodeRoom) -> Hashable:

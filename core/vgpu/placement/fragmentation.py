@@ -7,7 +7,7 @@ and counts what is left over. Both are in parts per million of one GPU. Which no
 import abc
 import bisect
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -127,8 +127,17 @@ class _Measure(abc.ABC):
         self._known: dict[State, float] = {}
         self._worths: dict[Kind, list[int]] = {}
         self._rows: dict[tuple[Kind, ...], Any] = {}
-        plain = [(each.memory, each.compute, each.cpu, each.gpus) for each in self._classes]
-        self._kernel = None if library is None else kernel.Kernel(library, plain)
+        self._kernel = None if library is None else kernel.Kernel(library, self.shapes)
+
+    @property
+    def shapes(self) -> list[tuple[int, int, int, int]]:
+        """The shapes as (memory, compute, cpu, gpus)."""
+        return [(each.memory, each.compute, each.cpu, each.gpus) for each in self._classes]
+
+    @property
+    def weights(self) -> list[float]:
+        """The weight of each shape."""
+        return [each.weight for each in self._classes]
 
     def of(self, node: State) -> float:
         """The measure of one node, parts per million of a GPU."""
@@ -154,15 +163,15 @@ class _Measure(abc.ABC):
     def _rows_of(self, kinds: tuple[Kind, ...]) -> Any:  # noqa: ANN401  cffi's arrays have no type
         rows = self._rows.get(kinds)
         if rows is None and self._kernel is not None:
-            rows = self._rows[kinds] = self._kernel.rows([self._worths_of(kind) for kind in kinds])
+            rows = self._rows[kinds] = self._kernel.rows([self.worths_of(kind) for kind in kinds])
         return rows
 
-    def _worths_of(self, kind: Kind) -> list[int]:
+    def worths_of(self, kind: Kind) -> list[int]:
         """What each class takes of a card of this kind, -1 where it does not accept it."""
         found = self._worths.get(kind)
         if found is None:
             found = self._worths[kind] = [
-                _taken(
+                taken(
                     values.Amounts(memory_bytes=each.memory, compute_percent=each.compute), kind, each.models
                 )
                 for each in self._classes
@@ -170,7 +179,8 @@ class _Measure(abc.ABC):
         return found
 
 
-def _taken(asked: values.Amounts, kind: Kind, models: frozenset[str]) -> int:
+def taken(asked: values.Amounts, kind: Kind, models: frozenset[str]) -> int:
+    """What these amounts take of a card of this kind, -1 where it is not one of the models."""
     if models and kind.model not in models:
         return -1
     whole = values.Amounts(memory_bytes=kind.memory, compute_percent=kind.compute)
@@ -186,8 +196,7 @@ class Stranded(_Measure):
 
     def __init__(self, typical: mix.Mix, *, library: Path | None = None, bulk: float = 0.0) -> None:
         super().__init__(typical, library=library, bulk=bulk)
-        weights = [each.weight for each in self._classes]
-        self._weights = None if self._kernel is None else self._kernel.numbers("double", weights)
+        self._weights = None if self._kernel is None else self._kernel.numbers("double", self.weights)
 
     def _measure(self, cpu: int, cards: list[Card]) -> float:
         if self._kernel is not None:
@@ -197,31 +206,6 @@ class Stranded(_Measure):
         for each in self._classes:  # one after the other as in C: sum() adds more exactly from Python 3.12 on
             lost += each.weight * (free - _usable(each, cpu, cards))
         return lost
-
-    def bounds(
-        self,
-        kinds: tuple[Kind, ...],
-        *,
-        prices: Mapping[str, float],
-        parts: tuple[float, float, float],
-        grid: kernel.Grid,
-        request: values.Request,
-        slots: kernel.Integers,
-    ) -> kernel.Floats | None:
-        """LeastFragmentation's bounds on many nodes; None where there is no kernel or it has no room."""
-        if self._kernel is None or not kinds:
-            return None
-        asked = request.requests
-        return self._kernel.bounds(
-            self._weights,
-            self._rows_of(kinds),
-            parts=parts,
-            kinds=[(kind.memory, kind.compute, prices.get(kind.model, 0.0)) for kind in kinds],
-            grid=grid,
-            asked=(asked.memory_bytes, asked.compute_percent, request.pod_cpu_milli, request.device_count),
-            taken=[_taken(asked, kind, request.models) for kind in kinds],
-            slots=slots,
-        )
 
 
 class Unpacked(_Measure):
@@ -242,19 +226,19 @@ class Unpacked(_Measure):
     ) -> None:
         super().__init__(typical, library=library)
         draw = random.Random(seed)  # noqa: S311  fixed futures, not secrets
-        weights = [each.weight for each in self._classes]
+        weights = self.weights
         names = range(len(weights))
-        self._futures = [draw.choices(names, weights, k=length) if weights else [] for _ in range(sequences)]
-        flat = [at for future in self._futures for at in future]
+        self.futures = [draw.choices(names, weights, k=length) if weights else [] for _ in range(sequences)]
+        flat = [at for future in self.futures for at in future]
         self._in_c = None if self._kernel is None else self._kernel.numbers("int32_t", flat)
 
     def _measure(self, cpu: int, cards: list[Card]) -> float:
         left = None
         if self._kernel is not None:
-            left = self._kernel.unpacked(self._in_c, len(self._futures), cpu, *self._plain(cards))
+            left = self._kernel.unpacked(self._in_c, len(self.futures), cpu, *self._plain(cards))
         if left is None:
-            left = sum(self._left(future, cpu, cards) for future in self._futures)
-        return left / len(self._futures)
+            left = sum(self._left(future, cpu, cards) for future in self.futures)
+        return left / len(self.futures)
 
     def _left(self, future: list[int], cpu: int, cards: list[Card]) -> int:
         """Plays one future: what is free at its end."""
@@ -273,7 +257,7 @@ class Unpacked(_Measure):
 
     def _take(self, at: int, free: list[Card], position: int) -> None:
         found, each = free.pop(position), self._classes[at]
-        rest = found.worth - self._worths_of(found.kind)[at]
+        rest = found.worth - self.worths_of(found.kind)[at]
         if rest > 0:
             left = Card(rest, found.memory - each.memory, found.compute - each.compute, found.kind)
             bisect.insort(free, left)

@@ -1,13 +1,14 @@
-/* The two measures of fragmentation.py for one node, for speed alone: same rules, equal results.
+/* The two measures of fragmentation.py for one node, and what LeastFragmentation makes of them for many: same
+ * rules, equal results, for speed alone.
  *
- * A test holds the two together. Futures are played in integers; the one sum of doubles adds in the order of
+ * Tests hold the two together. Futures are played in integers; the one sum of doubles adds in the order of
  * the shapes, so build with -ffp-contract=off. Nothing is allocated.
  */
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
 
-enum { MOST_CARDS = 64, MOST_SHAPES = 1024 };
+enum { MOST_CARDS = 64, MOST_SHAPES = 1024, WHOLE = 1000000 };
 
 struct shape {
   int64_t memory, compute, cpu;
@@ -28,11 +29,24 @@ struct kind {
 struct grid {
   const struct card *cards;
   const int64_t *counts, *cpus;
+  const struct kind *kinds;
   int64_t stride;
 };
 
-struct policy {
-  double stranded, unpacked, scarcity; /* the weights of the score */
+/* What is expected, and the weights of the score. */
+struct outlook {
+  const struct shape *shapes;
+  const double *weights;
+  const int64_t *worths;
+  const int32_t *futures;
+  int32_t shape_count, sequences, length;
+  double stranded, unpacked, scarcity;
+};
+
+/* A request that takes `taken[kind]` of a card, -1 where it does not accept it. */
+struct ask {
+  struct shape shape;
+  const int64_t *taken;
 };
 
 /* What a card of some kind gives a shape is worths[kind * shape_count + shape], -1 where it is not accepted. */
@@ -132,7 +146,6 @@ int64_t vgpu_unpacked(const struct shape *shapes, int shape_count, const int64_t
 }
 
 static int64_t worth_of(const struct card *card, const struct kind *kind) {
-  enum { WHOLE = 1000000 };
   int64_t sum = 0;
   int dimensions = 0;
   if (kind->memory > 0) sum += WHOLE * card->memory / kind->memory, dimensions++;
@@ -140,7 +153,27 @@ static int64_t worth_of(const struct card *card, const struct kind *kind) {
   return dimensions ? sum / dimensions : 0;
 }
 
-/* Sorts positions of cards by worth, the first first on ties. */
+/* One node of a grid while a request is tried on it. */
+struct trial {
+  const struct outlook *outlook;
+  const struct kind *kinds;
+  const struct ask *ask;
+  const struct card *cards;
+  int64_t cpu, free;
+  int count, found;
+  int at[MOST_CARDS];        /* the cards that fit, the tightest first, the first first on ties */
+  int64_t usable[MOST_SHAPES]; /* per shape: the worth of the cards that fit it, and their number */
+  int32_t fitting[MOST_SHAPES];
+  double stranded;
+};
+
+/* Cards taken together, and what that does. */
+struct move {
+  int from; /* of `at` */
+  int64_t taken;
+  double charge, rest, bound;
+};
+
 static void by_worth(int *at, int count, const struct card *cards) {
   for (int i = 1; i < count; i++) {
     const int moved = at[i];
@@ -150,51 +183,186 @@ static void by_worth(int *at, int count, const struct card *cards) {
   }
 }
 
-static int seen(const struct card *cards, const int *at, int until) {
+static int seen(const struct trial *on, int until) {
   for (int i = 0; i < until; i++) {
-    const struct card *one = &cards[at[i]], *other = &cards[at[until]];
+    const struct card *one = &on->cards[on->at[i]], *other = &on->cards[on->at[until]];
     if (one->memory == other->memory && one->compute == other->compute && one->kind == other->kind) return 1;
   }
   return 0;
 }
 
-/* For each of the nodes `slots` a score that no choice on it is below, infinite where the request, which is
- * `asked` and takes `taken[kind]` of a card, does not fit. Returns -1 for what is too large. */
-int vgpu_bounds(const struct policy *policy, const struct shape *shapes, const double *weights, int shape_count,
-                const int64_t *worths, const struct kind *kinds, const struct grid *grid, const struct shape *asked,
-                const int64_t *taken, const int64_t *slots, int64_t slot_count, double *bounds) {
-  if (grid->stride > MOST_CARDS || shape_count > MOST_SHAPES) return -1;
-  for (int64_t n = 0; n < slot_count; n++) {
-    const struct card *cards = grid->cards + slots[n] * grid->stride;
-    const int count = (int)grid->counts[slots[n]];
-    const int64_t cpu = grid->cpus[slots[n]];
-    int at[MOST_CARDS], found = 0;
-    for (int i = 0; i < count; i++)
-      if (fits(&cards[i], asked, taken[cards[i].kind])) at[found++] = i;
-    bounds[n] = INFINITY;
-    if (found < asked->gpus || asked->cpu > cpu) continue;
-    const double before = vgpu_stranded(shapes, weights, shape_count, worths, cpu, cards, count);
-    by_worth(at, found, cards);
-    const int moves = asked->gpus == 1 ? found : 1;
-    for (int move = 0; move < moves; move++) {
-      if (moves > 1 && seen(cards, at, move)) continue;
-      struct card after[MOST_CARDS];
-      int64_t sum = 0;
-      double charge = 0;
-      memcpy(after, cards, (size_t)count * sizeof *cards);
-      for (int i = move; i < move + asked->gpus; i++) {
-        struct card *card = &after[at[i]];
-        card->memory -= asked->memory;
-        card->compute -= asked->compute;
-        card->worth = worth_of(card, &kinds[card->kind]);
-        sum += taken[card->kind];
-        charge += kinds[card->kind].price * (double)taken[card->kind];
+static struct card taken_from(const struct trial *on, const struct card *card) {
+  struct card left = *card;
+  left.memory -= on->ask->shape.memory;
+  left.compute -= on->ask->shape.compute;
+  left.worth = worth_of(&left, &on->kinds[left.kind]);
+  return left;
+}
+
+/* Lays out the node `slot`; 0 where the request does not fit it. */
+static int try(struct trial *on, const struct outlook *outlook, const struct grid *grid, const struct ask *ask,
+               int64_t slot) {
+  on->outlook = outlook;
+  on->kinds = grid->kinds;
+  on->ask = ask;
+  on->cards = grid->cards + slot * grid->stride;
+  on->cpu = grid->cpus[slot];
+  on->count = (int)grid->counts[slot];
+  on->found = 0;
+  for (int i = 0; i < on->count; i++)
+    if (fits(&on->cards[i], &ask->shape, ask->taken[on->cards[i].kind])) on->at[on->found++] = i;
+  if (on->found < ask->shape.gpus || ask->shape.cpu > on->cpu) return 0;
+  by_worth(on->at, on->found, on->cards);
+  return 1;
+}
+
+/* What each shape can use of the node as it is, and what is stranded there. */
+static void weigh(struct trial *on) {
+  const struct outlook *outlook = on->outlook;
+  on->free = 0;
+  on->stranded = 0;
+  for (int i = 0; i < on->count; i++) on->free += on->cards[i].worth;
+  for (int s = 0; s < outlook->shape_count; s++) {
+    const struct shape *shape = &outlook->shapes[s];
+    on->usable[s] = 0;
+    on->fitting[s] = 0;
+    for (int i = 0; i < on->count; i++) {
+      const struct card *card = &on->cards[i];
+      if (card->worth > 0 && fits(card, shape, outlook->worths[card->kind * outlook->shape_count + s])) {
+        on->usable[s] += card->worth;
+        on->fitting[s]++;
       }
-      const double left = vgpu_stranded(shapes, weights, shape_count, worths, cpu - asked->cpu, after, count);
-      const double rest = policy->stranded * (left - before) + policy->unpacked * -(double)sum;
-      const double bound = rest + policy->scarcity * charge;
-      if (bound < bounds[n]) bounds[n] = bound;
     }
+    const int can = shape->gpus && shape->cpu <= on->cpu && on->fitting[s] >= shape->gpus;
+    on->stranded += outlook->weights[s] * (double)(on->free - (can ? on->usable[s] : 0));
+  }
+}
+
+/* What is stranded once the cards of the move are taken: only those differ from what `weigh` found. */
+static double stranded_after(const struct trial *on, const struct move *move) {
+  const struct outlook *outlook = on->outlook;
+  const int gpus = on->ask->shape.gpus;
+  const int64_t cpu = on->cpu - on->ask->shape.cpu;
+  struct card left[MOST_CARDS];
+  int64_t free = on->free;
+  double stranded = 0;
+  for (int i = 0; i < gpus; i++) {
+    const struct card *card = &on->cards[on->at[move->from + i]];
+    left[i] = taken_from(on, card);
+    free += left[i].worth - card->worth;
+  }
+  for (int s = 0; s < outlook->shape_count; s++) {
+    const struct shape *shape = &outlook->shapes[s];
+    int64_t usable = on->usable[s];
+    int fitting = on->fitting[s];
+    for (int i = 0; i < gpus; i++) {
+      const struct card *card = &on->cards[on->at[move->from + i]];
+      const int64_t worth = outlook->worths[card->kind * outlook->shape_count + s];
+      if (card->worth > 0 && fits(card, shape, worth)) usable -= card->worth, fitting--;
+      if (left[i].worth > 0 && fits(&left[i], shape, worth)) usable += left[i].worth, fitting++;
+    }
+    const int can = shape->gpus && shape->cpu <= cpu && fitting >= shape->gpus;
+    stranded += outlook->weights[s] * (double)(free - (can ? usable : 0));
+  }
+  return stranded;
+}
+
+/* The different moves on the node, each with its bound; returns their number. */
+static int moves_on(struct trial *on, struct move *moves) {
+  const struct outlook *outlook = on->outlook;
+  const int gpus = on->ask->shape.gpus, starts = gpus == 1 ? on->found : 1;
+  int count = 0;
+  weigh(on);
+  for (int from = 0; from < starts; from++) {
+    if (starts > 1 && seen(on, from)) continue;
+    struct move *move = &moves[count++];
+    *move = (struct move){.from = from};
+    for (int i = from; i < from + gpus; i++) {
+      const struct card *card = &on->cards[on->at[i]];
+      const int64_t worth = on->ask->taken[card->kind];
+      move->taken += worth;
+      move->charge += on->kinds[card->kind].price * (double)worth;
+    }
+    move->rest = outlook->stranded * (stranded_after(on, move) - on->stranded);
+    move->bound = move->rest + outlook->unpacked * -(double)move->taken + outlook->scarcity * move->charge;
+  }
+  return count;
+}
+
+static int too_large(const struct outlook *outlook, const struct grid *grid) {
+  return grid->stride > MOST_CARDS || outlook->shape_count > MOST_SHAPES;
+}
+
+/* For each of the nodes `slots` a score that no choice on it is below, infinite where the request does not fit.
+ * Returns -1 for what is too large. */
+int vgpu_bounds(const struct outlook *outlook, const struct grid *grid, const struct ask *ask,
+                const int64_t *slots, int64_t slot_count, double *bounds) {
+  struct trial on;
+  struct move moves[MOST_CARDS];
+  if (too_large(outlook, grid)) return -1;
+  for (int64_t n = 0; n < slot_count; n++) {
+    bounds[n] = INFINITY;
+    if (!try(&on, outlook, grid, ask, slots[n])) continue;
+    const int count = moves_on(&on, moves);
+    for (int i = 0; i < count; i++)
+      if (moves[i].bound < bounds[n]) bounds[n] = moves[i].bound;
+  }
+  return 0;
+}
+
+/* Plays all futures on the cards that have worth. */
+static int64_t left_over(const struct outlook *outlook, int64_t cpu, const struct card *cards, int count) {
+  struct card sorted[MOST_CARDS];
+  int kept = 0;
+  for (int i = 0; i < count; i++) {
+    if (cards[i].worth <= 0) continue;
+    int place = kept++;
+    for (; place > 0 && less(&cards[i], &sorted[place - 1]); place--) sorted[place] = sorted[place - 1];
+    sorted[place] = cards[i];
+  }
+  return vgpu_unpacked(outlook->shapes, outlook->shape_count, outlook->worths, outlook->futures,
+                       outlook->sequences, outlook->length, cpu, sorted, kept);
+}
+
+static int64_t left_over_after(const struct trial *on, const struct move *move) {
+  struct card after[MOST_CARDS];
+  memcpy(after, on->cards, (size_t)on->count * sizeof *after);
+  for (int i = move->from; i < move->from + on->ask->shape.gpus; i++)
+    after[on->at[i]] = taken_from(on, &on->cards[on->at[i]]);
+  return left_over(on->outlook, on->cpu - on->ask->shape.cpu, after, on->count);
+}
+
+static double score_of(const struct trial *on, const struct move *move, int64_t before) {
+  const struct outlook *outlook = on->outlook;
+  const double sequences = outlook->sequences;
+  const double change = (double)left_over_after(on, move) / sequences - (double)before / sequences;
+  const double leftover = change > -(double)move->taken ? change : -(double)move->taken;
+  return move->rest + outlook->unpacked * leftover + outlook->scarcity * move->charge;
+}
+
+/* The best choice on one node that the request fits: its score, and the positions of its cards in `chosen`.
+ * `before` is what is left over of the node as it is, worked out where it is below 0. Returns -1 for what is
+ * too large or does not fit. */
+int vgpu_choose(const struct outlook *outlook, const struct grid *grid, const struct ask *ask, int64_t slot,
+                int64_t *before, double *score, int32_t *chosen) {
+  struct trial on;
+  struct move moves[MOST_CARDS];
+  if (too_large(outlook, grid) || !try(&on, outlook, grid, ask, slot)) return -1;
+  if (*before < 0) *before = left_over(outlook, on.cpu, on.cards, on.count);
+  const int count = moves_on(&on, moves);
+  int best = -1;
+  for (int tried = 0; tried < count; tried++) {
+    int next = -1; /* the lowest bound of those not tried, the first on ties */
+    for (int i = 0; i < count; i++)
+      if (moves[i].from >= 0 && (next < 0 || moves[i].bound < moves[next].bound)) next = i;
+    if (best >= 0 && moves[next].bound > *score) break;
+    const double found = score_of(&on, &moves[next], *before);
+    if (best < 0 || found < *score || (found <= *score && next < best)) {
+      best = next;
+      *score = found;
+      for (int i = 0; i < ask->shape.gpus; i++) chosen[i] = on.at[moves[next].from + i];
+    }
+    moves[next].from = -1;
   }
   return 0;
 }

@@ -1,6 +1,7 @@
-"""The door to ``kernel.c``: the measures of ``fragmentation`` in C, where its library has been built.
+"""The door to ``kernel.c``: fragmentation and LeastFragmentation in C, where its library has been built.
 
-Nothing is decided here; ``fragmentation`` has the same rules in Python and uses them where there is none.
+Nothing is decided here; ``fragmentation`` and the policy have the same rules in Python and use them where
+there is none.
 Build in this folder: ``cc -std=c11 -O2 -ffp-contract=off -fPIC -shared -o _kernel.so kernel.c``.
 """
 
@@ -21,17 +22,21 @@ _ffi.cdef(
     struct shape { int64_t memory, compute, cpu; int32_t gpus; };
     struct card { int64_t worth, memory, compute, kind; };
     struct kind { int64_t memory, compute; double price; };
-    struct grid { const struct card *cards; const int64_t *counts, *cpus; int64_t stride; };
-    struct policy { double stranded, unpacked, scarcity; };
+    struct grid { const struct card *cards; const int64_t *counts, *cpus; const struct kind *kinds;
+                  int64_t stride; };
+    struct outlook { const struct shape *shapes; const double *weights; const int64_t *worths;
+                     const int32_t *futures; int32_t shape_count, sequences, length;
+                     double stranded, unpacked, scarcity; };
+    struct ask { struct shape shape; const int64_t *taken; };
     double vgpu_stranded(const struct shape *shapes, const double *weights, int shape_count,
                          const int64_t *worths, int64_t cpu, const struct card *cards, int count);
     int64_t vgpu_unpacked(const struct shape *shapes, int shape_count, const int64_t *worths,
                           const int32_t *futures, int sequences, int length, int64_t cpu,
                           const struct card *cards, int count);
-    int vgpu_bounds(const struct policy *policy, const struct shape *shapes, const double *weights,
-                    int shape_count, const int64_t *worths, const struct kind *kinds,
-                    const struct grid *grid, const struct shape *asked, const int64_t *taken,
+    int vgpu_bounds(const struct outlook *outlook, const struct grid *grid, const struct ask *ask,
                     const int64_t *slots, int64_t slot_count, double *bounds);
+    int vgpu_choose(const struct outlook *outlook, const struct grid *grid, const struct ask *ask,
+                    int64_t slot, int64_t *before, double *score, int32_t *chosen);
     """
 )
 
@@ -41,11 +46,29 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
-    """Many nodes: ``cards`` is nodes x cards x (worth, memory, compute, kind), the rest one a node."""
+    """Many nodes: ``cards`` is nodes x cards x (worth, memory, compute, kind), the rest one a node.
+
+    ``kinds`` are (memory, compute, price).
+    """
 
     cards: Integers
     counts: Integers
     cpus: Integers
+    kinds: Sequence[tuple[int, int, float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What is expected: ``shapes`` as (memory, compute, cpu, gpus), their weights, and futures.
+
+    Futures are positions of shapes, all of equal length; ``parts`` are the weights of stranded, unpacked and
+    scarcity in a score.
+    """
+
+    shapes: Sequence[tuple[int, int, int, int]]
+    weights: Sequence[float]
+    futures: Sequence[Sequence[int]]
+    parts: tuple[float, float, float]
 
 
 class Kernel:
@@ -94,48 +117,83 @@ class Kernel:
         left: int = call(self._shapes, self._count, rows, futures, sequences, length, cpu, free, len(cards))
         return None if left < 0 else left
 
-    def bounds(
-        self,
-        weights: Any,  # noqa: ANN401  cffi's arrays have no type
-        rows: Any,  # noqa: ANN401  cffi's arrays have no type
-        *,
-        parts: tuple[float, float, float],
-        kinds: Sequence[tuple[int, int, float]],
-        grid: Grid,
-        asked: tuple[int, int, int, int],
-        taken: Sequence[int],
-        slots: Integers,
-    ) -> Floats | None:
-        """For each slot of the grid a score that no choice is below, infinite where nothing fits.
 
-        ``parts`` are the weights of stranded, unpacked and scarcity, ``kinds`` (memory, compute, price),
-        ``asked`` a shape and ``taken`` what it takes of each kind. None where C has no room for so much.
-        """
-        found = np.empty(len(slots))
-        nodes = _ffi.new(
+class Survey:
+    """An outlook on a grid: bounds of many nodes, and the choice on one. The grid's arrays may change."""
+
+    def __init__(self, library: Path, outlook: Outlook, grid: Grid, worths: Sequence[Sequence[int]]) -> None:
+        """``worths`` are, for each kind of card, what each shape takes of it, -1 where not accepted."""
+        self._library: Any = _ffi.dlopen(str(library))
+        self._arrays = grid, *_laid_out(outlook, worths)  # C has only their addresses
+        shapes, weights, flat, futures = self._arrays[1:]
+        count, sequences = len(outlook.shapes), len(outlook.futures)
+        length = len(futures) // max(1, sequences)
+        counts = count, sequences, length
+        self._outlook: Any = _ffi.new(
+            "struct outlook *", (shapes, weights, flat, futures, *counts, *outlook.parts)
+        )
+        self._kinds: Any = _ffi.new("struct kind[]", list(grid.kinds))
+        self._grid: Any = _ffi.new(
             "struct grid *",
             (
                 _pointer("struct card", grid.cards),
                 _pointer("int64_t", grid.counts),
                 _pointer("int64_t", grid.cpus),
+                self._kinds,
                 grid.cards.shape[1],
             ),
         )
-        status: int = self._library.vgpu_bounds(
-            _ffi.new("struct policy *", parts),
-            self._shapes,
-            weights,
-            self._count,
-            rows,
-            _ffi.new("struct kind[]", list(kinds)),
-            nodes,
-            _ffi.new("struct shape *", asked),
-            _ffi.new("int64_t[]", list(taken)),
-            _pointer("int64_t", slots),
-            len(slots),
-            _pointer("double", found),
+        self._before: Any = _ffi.new("int64_t *")
+        self._score: Any = _ffi.new("double *")
+        self._chosen: Any = _ffi.new("int32_t[]", max(1, grid.cards.shape[1]))
+
+    def ask(self, shape: tuple[int, int, int, int], taken: Sequence[int]) -> "Ask":
+        """A request for C: a shape, and what it takes of each kind of card, -1 where it is not accepted."""
+        numbers = _ffi.new("int64_t[]", list(taken))
+        return Ask(_ffi.new("struct ask *", (shape, numbers)), numbers, shape[3])
+
+    def bounds(self, ask: "Ask", slots: Integers) -> Floats | None:
+        """For each slot a score that no choice is below, infinite where nothing fits.
+
+        None where C has no room for so much.
+        """
+        found = np.empty(len(slots))
+        call, where = self._library.vgpu_bounds, _pointer("int64_t", slots)
+        status: int = call(
+            self._outlook, self._grid, ask.pointer, where, len(slots), _pointer("double", found)
         )
         return None if status else found
+
+    def choose(self, ask: "Ask", slot: int, before: int) -> tuple[float, tuple[int, ...], int] | None:
+        """The best choice on a node that fits: score, positions of the cards, and what is left over before.
+
+        ``before`` is that left-over where it is known, negative where not. None where C has no room.
+        """
+        self._before[0] = before
+        status: int = self._library.vgpu_choose(
+            self._outlook, self._grid, ask.pointer, slot, self._before, self._score, self._chosen
+        )
+        if status:
+            return None
+        return self._score[0], tuple(self._chosen[0 : ask.gpus]), self._before[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request laid out for C."""
+
+    pointer: Any
+    taken: Any
+    gpus: int
+
+
+def _laid_out(outlook: Outlook, worths: Sequence[Sequence[int]]) -> tuple[Any, Any, Any, Any]:
+    return (
+        _ffi.new("struct shape[]", list(outlook.shapes)),
+        _ffi.new("double[]", list(outlook.weights)),
+        _ffi.new("int64_t[]", [worth for row in worths for worth in row]),
+        _ffi.new("int32_t[]", [at for future in outlook.futures for at in future]),
+    )
 
 
 def _pointer(kind: str, array: npt.NDArray[Any]) -> Any:  # noqa: ANN401  cffi's pointers have no type

@@ -7,12 +7,15 @@ in ``policies``, one file each.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy import typing as npt
 
 from vgpu import inventory, values
+
+if TYPE_CHECKING:
+    from vgpu.placement import grid  # it measures in this module's terms
 
 WHOLE = 1_000_000
 
@@ -23,6 +26,14 @@ class Choice:
 
     device_uuids: tuple[str, ...]
     score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """A choice by the positions of the devices in their node's room."""
+
+    score: float
+    positions: tuple[int, ...]
 
 
 class Policy(Protocol):
@@ -62,20 +73,20 @@ class Bounded(Policy, Protocol):
         """At most the score that ``choose`` would give, as exact numbers."""
         ...
 
-    def batch(self) -> "Batch | None":
-        """A way to the same bounds for many nodes at once, if there is one."""
+    def batch(self, where: "grid.Grid") -> "Batch | None":
+        """A fast way to the same answers on a grid, if there is one."""
         ...
 
 
 class Batch(Protocol):
-    """Bounds for many nodes, each under the number of a slot."""
-
-    def see(self, slot: int, room: inventory.NodeRoom) -> None:
-        """Take in the room of a slot."""
-        ...
+    """A bounded policy on the nodes of a grid, each under the number of its slot."""
 
     def bounds(self, slots: npt.NDArray[np.int64], request: values.Request) -> npt.NDArray[np.float64] | None:
         """A bound for each slot, infinite where the request does not fit; None if it cannot tell."""
+        ...
+
+    def choose(self, slot: int, request: values.Request) -> Pick | None:
+        """The choice on a node that the request fits; None if it cannot tell."""
         ...
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import builders as make
 from vgpu import inventory, values
-from vgpu.placement import board, choice, fragmentation, mix, policy
+from vgpu.placement import board, choice, fragmentation, grid, mix, policy
 from vgpu.placement.policies import best_fit, bin_pack, fgd, gpu_packing, least_fragmentation, spread
 
 MODELS = ("A100", "T4")
@@ -153,6 +153,28 @@ def test_c_and_python_measure_alike(
 
     assert stranded.of(state) == fragmentation.Stranded(typical, bulk=0.5).of(state)
     assert in_c.of(state) == in_python.of(state)
+
+
+@settings(deadline=None)
+@given(typical=mixes, seen=st.lists(rooms(), min_size=1, max_size=5), asked=requests)
+def test_c_and_python_choose_alike(
+    library: Path, typical: mix.Mix, seen: list[inventory.NodeRoom], asked: values.Request
+) -> None:
+    plain = least_fragmentation.LeastFragmentation(typical=typical, supply=WHOLE, sequences=3, library=None)
+    where = grid.Grid()
+    fast = replace(plain, library=library).batch(where)
+    assert fast is not None
+
+    for room in seen:  # in one slot, so that what is kept of the room before must not be used
+        where.see(7, room)
+        fitting = choice.fitting(room, asked)
+        if not where.kinds or choice.lack(room, asked) is not None:
+            continue
+        found, expected = fast.choose(7, asked), plain.choose(room, fitting, asked)
+
+        assert found is not None
+        assert found.score == expected.score
+        assert tuple(room.devices[at].uuid for at in found.positions) == expected.device_uuids
 
 
 @given(typical=mixes, where=rooms())

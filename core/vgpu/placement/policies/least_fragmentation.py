@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vgpu import inventory, values
-from vgpu.placement import batch, fragmentation, kernel, mix, policy, scarcity
+from vgpu.placement import batch, fragmentation, grid, kernel, mix, policy, scarcity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +64,18 @@ class LeastFragmentation:
         moves = self._moves(fragmentation.state(room), fitting, request)
         return min(move.bound(self) for move in moves)
 
-    def batch(self) -> batch.Batch | None:
-        """The bounds of many nodes at once, where the kernel has been built."""
+    def batch(self, where: grid.Grid) -> batch.Batch | None:
+        """The same answers in C, where the kernel has been built."""
         if self.library is None:
             return None
-        parts = (1 - self.rollout_weight, self.rollout_weight, self.scarcity_weight)
-        return batch.Batch(self._stranded, prices=self._price, parts=parts)
+        return batch.Batch(
+            where,
+            library=self.library,
+            stranded=self._stranded,
+            unpacked=self._unpacked,
+            prices=self._price,
+            parts=(1 - self.rollout_weight, self.rollout_weight, self.scarcity_weight),
+        )
 
     def _moves(
         self,

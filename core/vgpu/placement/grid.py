@@ -1,0 +1,67 @@
+"""The rooms of many nodes in plain numbers: arrays kept by deltas, one row under each node's slot.
+
+What the numbers are good for, and which requests are expected, is not known here.
+"""
+
+import numpy as np
+from numpy import typing as npt
+
+from vgpu import inventory
+from vgpu.placement import fragmentation
+
+CARDS = 8
+
+Integers = npt.NDArray[np.int64]
+
+
+class Grid:
+    """``cards`` is nodes x cards x (worth, memory, compute, position in ``kinds``); the rest one a node.
+
+    ``revisions`` count the changes of each row. ``kinds`` stay in order; when one comes, or the arrays grow,
+    ``layout`` changes.
+    """
+
+    def __init__(self) -> None:
+        self.kinds: tuple[fragmentation.Kind, ...] = ()
+        self.layout = 0
+        self.cards = np.zeros((64, CARDS, 4), np.int64)
+        self.counts = np.zeros(64, np.int64)
+        self.cpus = np.zeros(64, np.int64)
+        self.revisions = np.zeros(64, np.int64)
+
+    def see(self, slot: int, room: inventory.NodeRoom) -> None:
+        """Take in the room of a slot."""
+        nodes, cards, _ = self.cards.shape
+        if slot >= nodes or len(room.devices) > cards:
+            self._grow(max(nodes, 2 * slot), max(cards, len(room.devices)))
+        found = [fragmentation.card(device) for device in room.devices]
+        unknown = {each.kind for each in found}.difference(self.kinds)
+        if unknown:
+            self._learn(unknown)
+        at = {kind: position for position, kind in enumerate(self.kinds)}
+        self.cpus[slot] = fragmentation.free_cpu(room)
+        self.counts[slot] = len(found)
+        self.revisions[slot] += 1
+        if found:
+            self.cards[slot, : len(found)] = [
+                (worth, memory, compute, at[kind]) for worth, memory, compute, kind in found
+            ]
+
+    def _learn(self, unknown: set[fragmentation.Kind]) -> None:
+        """Takes in kinds: equal cards are told apart by the order of their kinds, so that has to be kept."""
+        kinds = tuple(sorted(unknown.union(self.kinds)))
+        moved = np.array([kinds.index(kind) for kind in self.kinds], np.int64)
+        if len(moved):
+            self.cards[:, :, 3] = moved[self.cards[:, :, 3]]
+        self.kinds = kinds
+        self.layout += 1
+
+    def _grow(self, nodes: int, cards: int) -> None:
+        rows, columns, _ = self.cards.shape
+        old, self.cards = self.cards, np.zeros((nodes, cards, 4), np.int64)
+        self.cards[:rows, :columns] = old
+        self.counts, self.cpus, self.revisions = (
+            np.concatenate([each, np.zeros(nodes - rows, np.int64)])
+            for each in (self.counts, self.cpus, self.revisions)
+        )
+        self.layout += 1
