@@ -5,7 +5,7 @@ devices for a request from the moment they are chosen until the ledger has the s
 does not count on them. Writing the ledger, and knowing whether that worked, is the caller's.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vgpu import inventory, ledger, quota, values
@@ -17,6 +17,15 @@ class Elsewhere:
     """The ledger already holds the request's slice on a node that is not offered: release it there first."""
 
     node: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partly:
+    """Of requests that start together only ``placed`` had a place, so none has; ``why`` the next had none."""
+
+    placed: int
+    asked: int
+    why: choice.NoFit | values.Refusal | Elsewhere
 
 
 class Book:
@@ -33,6 +42,7 @@ class Book:
         self._boards: dict[str, board.Board] = {}
         self._changed: dict[str, set[str]] = {}  # by pool: nodes that its board has not seen as they are
         self._growing: dict[str, tuple[str, str, values.Amounts]] = {}
+        self._eased = 0
 
     @property
     def nodes(self) -> Mapping[str, values.Node]:
@@ -49,6 +59,11 @@ class Book:
         """The live promises by slice id."""
         return self._promises
 
+    @property
+    def eased(self) -> int:
+        """Grows whenever room or quota may have appeared: a no stays a no until then."""
+        return self._eased
+
     def see_node(self, node: values.Node) -> None:
         """Take in a node as the cluster shows it; an older revision than the one known is ignored."""
         known = self._nodes.get(node.name)
@@ -56,6 +71,7 @@ class Book:
             return
         self._forget_slices(known)
         self._settle_dropped(known, node)
+        self._eased += known is None or _eases(known, node)
         self._nodes[node.name] = node
         self._index_slices(node)
         self._touch(node.name)
@@ -65,12 +81,14 @@ class Book:
         known = self._nodes.pop(name, None)
         self._forget_slices(known)
         self._settle_dropped(known, None)
+        self._eased += 1
         self._touch(name)
 
     def see_pool(self, pool: values.Pool) -> None:
         """Take in a pool; its rooms are read anew."""
         self._pools[pool.name] = pool
         self._boards.pop(pool.name, None)
+        self._eased += 1
 
     def forget_pool(self, name: str) -> None:
         """A pool is gone; its slices stay in the ledger until their pods go."""
@@ -96,9 +114,12 @@ class Book:
         return totals
 
     def place(
-        self, request: values.Request, offered: Collection[str], *, now: float
+        self, request: values.Request, offered: Collection[str] | None, *, now: float
     ) -> choice.Placement | choice.NoFit | values.Refusal | Elsewhere:
-        """Choose a place among the offered nodes and promise it. Asked again, the answer stays."""
+        """Choose a place among the offered nodes, None being all, and promise it.
+
+        Asked again, the answer stays.
+        """
         self.expire(now)
         held = self._slice(request.slice_id)
         if held is not None:
@@ -106,12 +127,42 @@ class Book:
         promise = self._promises.get(request.slice_id)
         if promise is None:
             return self._place_anew(request, offered, now=now)
-        if promise.node not in offered and promise.request.pod != request.pod:
-            return choice.NoFit(reasons=dict.fromkeys(offered, explain.SLICE_ELSEWHERE))
-        self.cancel(request.slice_id)
-        if promise.node in offered and self._still_holds(promise, request):
+        stays = offered is None or promise.node in offered
+        if not stays and promise.request.pod != request.pod:
+            return choice.NoFit(reasons=dict.fromkeys(offered or (), explain.SLICE_ELSEWHERE))
+        self._withdraw(request.slice_id)
+        if stays and self._still_holds(promise, request):
             return self._promise(request, promise.node, promise.device_uuids, now=now)
+        self._eased += 1
         return self._place_anew(request, offered, now=now)
+
+    def place_together(
+        self, asked: Sequence[tuple[values.Request, Collection[str] | None]], *, now: float
+    ) -> dict[str, choice.Placement] | Partly:
+        """A place by slice id for each of one claim's requests among its offered nodes, or for none of them.
+
+        The quota has to admit all together. Earlier promises to them are taken back in any case.
+        """
+        self.expire(now)
+        eased = self._eased
+        for request, _ in asked:
+            self._withdraw(request.slice_id)
+        found: dict[str, choice.Placement] = {}
+        why: choice.NoFit | values.Refusal | Elsewhere | None = self._over_quota(
+            [request for request, _ in asked]
+        )
+        for request, offered in asked if why is None else ():
+            answer = self.place(request, offered, now=now)
+            if not isinstance(answer, choice.Placement):
+                why = answer
+                break
+            found[request.slice_id] = answer
+        if why is not None:
+            for slice_id in found:
+                self._withdraw(slice_id)
+            self._eased = eased  # all is as it was
+            return Partly(placed=len(found), asked=len(asked), why=why)
+        return found
 
     def grant(self, slice_id: str) -> ledger.Change | values.Refusal:
         """Decide a slice's wish to grow, by quota and by device; promises count as given.
@@ -141,6 +192,11 @@ class Book:
 
     def cancel(self, slice_id: str) -> None:
         """Take back a promise, if there is one."""
+        if slice_id in self._promises:
+            self._withdraw(slice_id)
+            self._eased += slice_id not in self._slice_nodes  # else the ledger holds now what it kept
+
+    def _withdraw(self, slice_id: str) -> None:
         promise = self._promises.pop(slice_id, None)
         if promise is not None:
             self._touch(promise.node)
@@ -161,19 +217,29 @@ class Book:
         return inventory.room(pool, self._nodes[name], self._promises_on(name))
 
     def _place_anew(
-        self, request: values.Request, names: Collection[str], *, now: float
+        self, request: values.Request, names: Collection[str] | None, *, now: float
     ) -> choice.Placement | choice.NoFit | values.Refusal:
         pool = self._pools.get(request.pool_name)
         if pool is None:
             return _no_pool(request.pool_name)
-        total = request.requests.times(request.device_count)
-        verdict = quota.check(pool, self.used(pool.name), namespace=request.claim.namespace, extra=total)
-        if isinstance(verdict, values.Refusal):
-            return verdict
+        refusal = self._over_quota([request])
+        if refusal is not None:
+            return refusal
         found = self._board(pool).place(request, names)
         if isinstance(found, choice.NoFit):
             return found
         return self._promise(request, found.node, found.device_uuids, now=now)
+
+    def _over_quota(self, asked: Sequence[values.Request]) -> values.Refusal | None:
+        """Why the namespace may not have all of this besides what it holds, None where it may."""
+        new = [request for request in asked if request.slice_id not in self._slice_nodes]
+        pool = self._pools.get(new[0].pool_name) if new else None
+        if pool is None:
+            return None
+        total = sum((request.requests.times(request.device_count) for request in new), values.NOTHING)
+        namespace = new[0].claim.namespace
+        verdict = quota.check(pool, self.used(pool.name), namespace=namespace, extra=total)
+        return verdict if isinstance(verdict, values.Refusal) else None
 
     def _promise(
         self, request: values.Request, node: str, device_uuids: tuple[str, ...], *, now: float
@@ -268,14 +334,29 @@ def usage(node: values.Node) -> dict[tuple[str, str], values.Amounts]:
 
 
 def _standing(
-    request: values.Request, node: values.Node, slice_: values.Slice, offered: Collection[str]
+    request: values.Request, node: values.Node, slice_: values.Slice, offered: Collection[str] | None
 ) -> choice.Placement | choice.NoFit | Elsewhere:
     """The answer for a request whose slice the ledger has: there, or nowhere while others live in it."""
-    if node.name in offered:
+    if offered is None or node.name in offered:
         return choice.Placement(node=node.name, device_uuids=slice_.device_uuids)
     if any(pod != request.pod for pod in slice_.pods):
         return choice.NoFit(reasons=dict.fromkeys(offered, explain.SLICE_ELSEWHERE))
     return Elsewhere(node=node.name)
+
+
+def _eases(known: values.Node, node: values.Node) -> bool:
+    """Whether something may fit now that did not before."""
+    if (known.devices, known.labels, known.cordoned_devices) != (
+        node.devices,
+        node.labels,
+        node.cordoned_devices,
+    ):
+        return True
+    after = inventory.charges(node)
+    return any(
+        not after.get(uuid, values.NOTHING).covers(amount)
+        for uuid, amount in inventory.charges(known).items()
+    )
 
 
 def _growth(node: values.Node, slice_: values.Slice) -> values.Amounts:

@@ -216,3 +216,86 @@ def test_quota_counts_every_gpu_of_a_slice(count: int) -> None:
     node = make.node("a", devices=[make.device(uuid) for uuid in uuids], slices=[make.slice_(uuids=uuids)])
 
     assert book(node).used("a100")["team-a"] == make.amounts(16, 25).times(count)
+
+
+def gang(count: int, requests: values.Amounts) -> list[tuple[values.Request, None]]:
+    return [(make.request(f"pod-{n}", requests=requests), None) for n in range(count)]
+
+
+def test_a_gang_has_a_place_for_each_of_its_pods() -> None:
+    desk = book()
+
+    found = desk.place_together(gang(4, make.amounts(40, 50)), now=0)
+
+    assert isinstance(found, dict)
+    assert sorted(each.node for each in found.values()) == ["a", "a", "b", "b"]
+    assert set(desk.promises) == set(found)
+
+
+def test_a_gang_that_fits_in_part_is_promised_nothing() -> None:
+    desk = book()
+    eased = desk.eased
+
+    found = desk.place_together(gang(5, make.amounts(40, 50)), now=0)
+
+    assert isinstance(found, reservations.Partly)
+    assert (found.placed, found.asked) == (4, 5)
+    assert isinstance(found.why, choice.NoFit)
+    assert desk.promises == {}
+    assert desk.eased == eased, "a no that changed nothing must not make others ask again"
+
+
+def test_the_quota_has_to_admit_a_gang_as_a_whole() -> None:
+    quotas = {"team-a": values.Quota(nominal=make.amounts(100, 400), borrowing_limit=values.NOTHING)}
+    desk = book(pool=make.pool(quotas=quotas))
+
+    found = desk.place_together(gang(3, make.amounts(40, 50)), now=0)
+
+    assert isinstance(found, reservations.Partly)
+    assert isinstance(found.why, values.Refusal)
+    assert found.why.reason is values.Reason.EXCEEDS_QUOTA
+    assert "120 GiB" in found.why.message
+
+
+def test_what_a_gang_holds_already_is_not_asked_of_the_quota_again() -> None:
+    quotas = {"team-a": values.Quota(nominal=make.amounts(80, 400), borrowing_limit=values.NOTHING)}
+    held = make.slice_("pod-0", uuids=("GPU-a",), requests=make.amounts(40, 50))
+    desk = book(make.node("a", slices=[held], revision=1), pool=make.pool(quotas=quotas))
+
+    found = desk.place_together(gang(2, make.amounts(40, 50)), now=0)
+
+    assert isinstance(found, dict)
+    assert set(desk.promises) == {"pod-1"}
+
+
+def test_a_gang_keeps_no_promises_that_one_of_its_pods_had() -> None:
+    desk = book()
+    desk.place(make.request("pod-0", requests=make.amounts(40, 50)), ["a"], now=0)
+
+    desk.place_together(gang(5, make.amounts(40, 50)), now=1)
+
+    assert desk.promises == {}
+
+
+def test_room_eases_when_something_leaves_and_not_when_something_comes() -> None:
+    desk = book(make.node("a"))
+    slice_ = make.slice_(uuids=("GPU-a",))
+
+    before = desk.eased
+    desk.see_node(make.node("a", slices=[slice_], revision=1))
+    assert desk.eased == before
+
+    desk.see_node(make.node("a", revision=2))
+    assert desk.eased > before
+
+
+def test_a_promise_that_is_taken_back_eases_and_one_that_is_kept_does_not() -> None:
+    desk = book(make.node("a"))
+    before = desk.eased
+    desk.place(make.request(), None, now=0)
+    desk.place(make.request(), ["a"], now=1)
+    assert desk.eased == before
+
+    desk.cancel("pod-0")
+
+    assert desk.eased > before
