@@ -10,7 +10,17 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 
 from vgpu import values
-from vgpu.elasticity import demand, facts, horizontal, memory, settings, sleeping, state, vertical
+from vgpu.elasticity import (
+    demand,
+    facts,
+    horizontal,
+    idleness,
+    memory,
+    settings,
+    sleeping,
+    state,
+    vertical,
+)
 
 
 class Action(Enum):
@@ -29,6 +39,8 @@ class Reason(StrEnum):
     """Why, in words a condition can carry."""
 
     NO_SIGNAL = "NoSignal"
+    WORK_WAITS = "WorkWaits"
+    IDLE = "Idle"
     NO_SLICES = "NoSlices"
     AT_TARGET = "AtTarget"
     OBJECTIVE_MISSED = "ObjectiveMissed"
@@ -64,25 +76,42 @@ def decide(
 ) -> tuple[Decision, state.State]:
     """The decision about a claim now, and what to remember for the next one.
 
-    Without a fresh rate nothing changes; no slice leaves the range from its requests to its limits.
+    Without a fresh rate nothing changes, but that the first replica starts where work waits for one; no slice
+    leaves the range from its requests to its limits.
     """
+    if idleness.must_wake(claim):
+        return _woken(claim), idleness.woken(before, now=now)
     _, newest = state.seen(before, claim.samples)
     if newest is None or now - newest > rule.stale_seconds:
         return _held(claim, Reason.NO_SIGNAL, "no rate of work newer than the allowed age"), before
     wanted, after = demand.measured(claim, before, rule, now=now)
+    after = idleness.remembered(claim, after, now=now)
     rate = wanted.expected * min(wanted.alarm, rule.alarm_share)
     naps = sleeping.naps(claim, rate)
     serving = [each for each in claim.slices if naps.serves(each)]
     sized = vertical.sizes(serving, rate=rate, curve=claim.curve)
     after = _refusals(after, sized, wanted, rule, now=now)
     after = sleeping.remembered(claim, after, naps, now=now)
-    count = _count(claim, wanted, sized, after, rule, now=now)
+    count = idleness.counted(claim, _count(claim, wanted, sized, after, rule, now=now), after, now=now)
     replicas = horizontal.wished(claim, count)
     return _composed(claim, wanted, sized, replicas, naps, after, rule, now=now)
 
 
 def _held(claim: facts.ClaimFacts, reason: Reason, message: str) -> Decision:
     return Decision(action=Action.HOLD, reason=reason, replicas=claim.replicas, message=message)
+
+
+def _woken(claim: facts.ClaimFacts) -> Decision:
+    replicas = horizontal.wished(claim, max(1, claim.min_replicas))
+    return Decision(
+        action=Action.SCALE_UP if replicas.wished else Action.HOLD,
+        reason=Reason.WORK_WAITS,
+        replicas=replicas.wished,
+        limited=not replicas.wished,
+        signals={"waiting": claim.waiting or 0.0},
+        clamps=replicas.clamps,
+        message=f"{claim.waiting:g} waiting",
+    )
 
 
 def _refusals(
@@ -110,7 +139,8 @@ def _count(
     lasting, present = horizontal.needed(wanted.needed, claim.curve), claim.replicas or 0
     lasts = max(wanted.needed, wanted.reserve) if claim.can_sleep else wanted.needed
     spare = vertical.reach(claim.slices, claim.curve) - lasts
-    count = max(min(present, lasting), present + math.ceil(-spare / claim.curve.efficient_rate - 1e-9))
+    missing = math.ceil(-spare / claim.curve.efficient_rate - 1e-9)
+    count = max(min(present, lasting), len(claim.slices) + missing)  # who has no slice yet was asked for
     if claim.can_sleep:
         count = max(count, claim.pool.devices)
     serving = len(sized.percent)
@@ -119,8 +149,8 @@ def _count(
     if now < after.alarm_until:
         count = max(count, serving)
     if _lasts(after, rule, now=now):
-        missing = math.ceil(sized.unserved_rate / claim.curve.efficient_rate - 1e-9)
-        count = max(count, len(after.asleep_since) + serving + max(1, missing))
+        unserved = math.ceil(sized.unserved_rate / claim.curve.efficient_rate - 1e-9)
+        count = max(count, len(after.asleep_since) + serving + max(1, unserved))
     return count
 
 
@@ -149,7 +179,7 @@ def _composed(
     limited = sized.unserved_rate > rule.refused_part * wanted.expected and replicas.wished < replicas.needed
     decision = Decision(
         action=action,
-        reason=_reason(action, wanted, claim, limited=limited),
+        reason=_reason(action, wanted, claim, limited=limited, idle=idleness.idle(claim, after, now=now)),
         allocations=allocations,
         replicas=None if claim.replicas is None else count,
         sleep=naps.sleep,
@@ -235,11 +265,15 @@ def _action(
     return next((action for happened, action in happens if happened), Action.HOLD)
 
 
-def _reason(action: Action, wanted: demand.Demand, claim: facts.ClaimFacts, *, limited: bool) -> Reason:
+def _reason(
+    action: Action, wanted: demand.Demand, claim: facts.ClaimFacts, *, limited: bool, idle: bool
+) -> Reason:
     if action in (Action.GROW, Action.SCALE_UP, Action.WAKE):
         if any(each.memory_denied for each in claim.slices) and action is Action.GROW:
             return Reason.MEMORY_DENIED
         return Reason.OBJECTIVE_MISSED if wanted.alarm > 1 else Reason.DEMAND_ROSE
+    if action is Action.SCALE_DOWN and idle:
+        return Reason.IDLE
     if action is not Action.HOLD:
         return Reason.DEMAND_FELL
     if not claim.slices:

@@ -83,7 +83,9 @@ class ClaimFacts:
 
     ``samples`` are rates newer than those of the last decision. ``queued`` is the work that waits, and
     ``batch`` how much of it one replica takes at once. ``curve`` says what a slice of each size serves.
-    ``replicas`` is what the target has, None where the claim does not scale.
+    ``replicas`` is what the target has, None where the claim does not scale. After ``idle_seconds`` without
+    work it needs no more than ``min_replicas`` (None: only as demand falls); ``waiting`` is the work that
+    waits where there is no replica, None when unknown.
     """
 
     slices: tuple[SliceFacts, ...]
@@ -97,3 +99,5 @@ class ClaimFacts:
     min_replicas: int = 1
     max_replicas: int = 1
     can_sleep: bool = False
+    idle_seconds: float | None = None
+    waiting: float | None = None

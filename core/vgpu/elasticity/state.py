@@ -16,7 +16,8 @@ class State:
     """``rates`` are the last samples, oldest first; ``expected`` and ``needed`` what was derived, by time.
 
     ``expected`` sizes shares, ``needed`` replicas, ``surges`` the rises within a start's
-    time. ``grown_at`` and ``asleep_since`` tell when each slice last grew, and since when it sleeps.
+    time. ``grown_at`` and ``asleep_since`` tell when each slice last grew, and since when it sleeps,
+    ``busy_at`` when work was last seen; the first look counts as that.
     """
 
     rates: tuple[float, ...] = ()
@@ -26,6 +27,7 @@ class State:
     surges: tuple[tuple[float, float], ...] = ()
     alarm_until: float = 0.0
     refused_since: float | None = None
+    busy_at: float | None = None
     grown_at: Mapping[str, float] = field(default_factory=dict)
     asleep_since: Mapping[str, float] = field(default_factory=dict)
 

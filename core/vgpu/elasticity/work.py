@@ -5,7 +5,7 @@ Whether a slice should have that size is decided in ``vertical`` and ``horizonta
 
 import bisect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 STRETCH = 0.9
 """Part of the best rate per percent down to which a slice grows before another replica serves."""
@@ -14,7 +14,7 @@ WORTHWHILE = 1 / 3
 """Part of the efficient rate per percent below which a larger slice is no use."""
 
 FORGET = 0.02
-"""Weight of a new observation in the learned compute per unit of work."""
+"""How much of what was learned about the compute per unit of work fades with each new second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +110,32 @@ def demand(used_percent: float, throttled: float) -> float:
     return used_percent / max(0.05, 1.0 - throttled)
 
 
-def learned(before: float | None, *, used_percent: float, rate: float, lent: bool) -> float | None:
-    """The compute one unit of work per second needs, after one more observation; None until the first.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """The compute that a unit of work per second needs, learned from seconds of use and rate; old ones fade.
 
-    Use of lent compute teaches nothing: a server spends what it is lent without needing it.
+    Seconds on lent compute count only while there are no others: a server spends what it is lent without
+    needing it. Sums rather than a mean of quotients, so that seconds of little work weigh little.
     """
-    if lent or rate <= 0 or used_percent <= 0:
-        return before
-    seen = used_percent / rate
-    return seen if before is None else before + FORGET * (seen - before)
+
+    used: float = 0.0
+    rate: float = 0.0
+    lent_used: float = 0.0
+    lent_rate: float = 0.0
+
+    @property
+    def percent_per_unit(self) -> float | None:
+        """Percent of one GPU per unit of work per second; None until work was seen to use any."""
+        if self.used > 0 and self.rate > 0:
+            return self.used / self.rate
+        return self.lent_used / self.lent_rate if self.lent_used > 0 and self.lent_rate > 0 else None
+
+    def after(self, *, used_percent: float, rate: float, lent: bool) -> "Cost":
+        """What is known after one more second; seconds without work or use teach nothing."""
+        if not (rate > 0 and used_percent > 0):
+            return self
+        kept = 1.0 - FORGET
+        if lent:
+            seen = self.lent_used * kept + used_percent, self.lent_rate * kept + rate
+            return replace(self, lent_used=seen[0], lent_rate=seen[1])
+        return replace(self, used=self.used * kept + used_percent, rate=self.rate * kept + rate)

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,10 +42,22 @@ def test_use_is_de_censored_by_throttling() -> None:
     assert work.demand(30.0, 0.5) == 60.0
 
 
-def test_work_is_learned_outside_of_lending_only() -> None:
-    first = work.learned(None, used_percent=50.0, rate=100.0, lent=False)
+def test_the_cost_of_work_is_learned_from_use_and_rate() -> None:
+    cost = work.Cost().after(used_percent=50.0, rate=100.0, lent=False)
 
-    assert first == 0.5
-    assert work.learned(first, used_percent=90.0, rate=100.0, lent=True) == first
-    assert 0.5 < (work.learned(first, used_percent=60.0, rate=100.0, lent=False) or 0) < 0.6
-    assert work.learned(None, used_percent=0.0, rate=0.0, lent=False) is None
+    assert cost.percent_per_unit == 0.5
+    dearer = cost.after(used_percent=60.0, rate=100.0, lent=False).percent_per_unit
+    assert dearer is not None
+    assert 0.5 < dearer < 0.6
+
+
+def test_lent_compute_teaches_only_while_nothing_else_has() -> None:
+    lent = work.Cost().after(used_percent=90.0, rate=100.0, lent=True)
+
+    assert lent.percent_per_unit == 0.9
+    assert lent.after(used_percent=50.0, rate=100.0, lent=False).percent_per_unit == 0.5
+
+
+@pytest.mark.parametrize(("used", "rate"), [(0.0, 10.0), (10.0, 0.0), (math.nan, 1.0), (1.0, math.nan)])
+def test_a_second_without_work_or_use_teaches_nothing(used: float, rate: float) -> None:
+    assert work.Cost().after(used_percent=used, rate=rate, lent=False).percent_per_unit is None
