@@ -50,6 +50,12 @@ class Metrics:
             ["pool", "namespace"],
             registry=registry,
         )
+        self._pool_nodes = Gauge(
+            "vgpu_pool_nodes",
+            "Nodes of a pool whose agents report (reporting) or have not for minutes (silent).",
+            ["pool", "state"],
+            registry=registry,
+        )
         self._namespaces: dict[str, set[str]] = {}
 
     def show_pool(self, facts: pool_status.Facts) -> None:
@@ -59,11 +65,14 @@ class Metrics:
         self._pool_claims.labels(name, "pending").set(facts.pending)
         self._pool_memory.labels(name, "capacity").set(facts.totals.capacity.memory_bytes)
         self._pool_memory.labels(name, "allocated").set(allocated.memory_bytes)
+        self._pool_nodes.labels(name, "silent").set(len(facts.silent))
+        self._pool_nodes.labels(name, "reporting").set(facts.totals.nodes - len(facts.silent))
         self._show_quotas(facts.pool, facts.used)
 
     def forget_pool(self, pool: str) -> None:
         """A pool is gone, and its series with it."""
-        for gauge in (self._pool_claims, self._pool_memory, self._quota_used, self._quota_nominal):
+        pools = (self._pool_claims, self._pool_memory, self._pool_nodes)
+        for gauge in (*pools, self._quota_used, self._quota_nominal):
             gauge.remove_by_labels({"pool": pool})
         self._namespaces.pop(pool, None)
 

@@ -107,3 +107,9 @@ def test_without_a_usable_pair_it_says_what_to_do(folder: Path, content: bytes |
 
     with pytest.raises(CertificateError, match=r"expected a PEM certificate in .* put a matching pair there"):
         Certificates(folder / "tls.crt", folder / "tls.key")
+
+
+def test_the_end_of_the_pair_that_is_served_is_known(folder: Path) -> None:
+    certificates = Certificates(folder / "tls.crt", folder / "tls.key")
+
+    assert datetime.fromtimestamp(certificates.expires_at, UTC) == datetime(2125, 12, 8, tzinfo=UTC)

@@ -83,7 +83,9 @@ async def serve(options: Options) -> None:
     async with AsyncExitStack() as stack:
         kube = await stack.enter_async_context(client.connect(options.kubeconfig))
         followed = await stack.enter_async_context(view.follow(kube))
-        application = app.create_app(view=followed, metrics=Metrics(CollectorRegistry()))
+        metrics = Metrics(CollectorRegistry())
+        metrics.show_certificate(lambda: certificates.expires_at)
+        application = app.create_app(view=followed, metrics=metrics)
         await stack.enter_async_context(
             server.served(application, context=certificates.context, host=options.host, port=options.port)
         )

@@ -5,6 +5,8 @@ import logging
 import ssl
 from pathlib import Path
 
+from cryptography import x509
+
 from vgpu_kube import logs
 
 logger = logging.getLogger(__name__)
@@ -22,7 +24,8 @@ class CertificateError(Exception):
 class Certificates:
     """A certificate and its key on disk, as one live TLS context.
 
-    Connections that are open keep the pair they began with.
+    Connections that are open keep the pair they began with. ``expires_at`` is the end of the one that new
+    ones get, in seconds since 1970.
     """
 
     def __init__(self, certificate: Path, key: Path) -> None:
@@ -30,6 +33,7 @@ class Certificates:
         self._key = key
         self._loaded = self._state()
         self.context = self._read()
+        self.expires_at = self._expiry()
 
     def refresh(self) -> bool:
         """Loads the files again where they changed; True when the context serves a new pair."""
@@ -38,6 +42,7 @@ class Certificates:
             return False
         self._read()  # into a context of its own: a half-written pair must not reach the live one
         self.context.load_cert_chain(self._certificate, self._key)
+        self.expires_at = self._expiry()
         self._loaded = found
         return True
 
@@ -64,6 +69,13 @@ class Certificates:
             raise self._unusable(error) from error
         return context
 
+    def _expiry(self) -> float:
+        try:
+            served = x509.load_pem_x509_certificate(self._certificate.read_bytes())
+        except (OSError, ValueError) as error:
+            raise self._unusable(error) from error
+        return served.not_valid_after_utc.timestamp()
+
     def _state(self) -> State:
         """What changes when a file is replaced, also by a link that is moved as kubelets do."""
         try:
@@ -72,7 +84,7 @@ class Certificates:
             raise self._unusable(error) from error
         return tuple((each.st_mtime_ns, each.st_ino) for each in found)
 
-    def _unusable(self, error: OSError) -> CertificateError:
+    def _unusable(self, error: Exception) -> CertificateError:
         return CertificateError(
             f"expected a PEM certificate in {self._certificate} and its key in {self._key}, found: {error}; "
             "put a matching pair there"

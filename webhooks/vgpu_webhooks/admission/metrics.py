@@ -1,6 +1,8 @@
 """The figures admission exports; labels are bounded by the routes and the two answers."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
@@ -23,3 +25,12 @@ class Metrics:
             buckets=BUCKETS,
             registry=registry,
         )
+        self._certificate = Gauge(
+            "vgpu_admission_certificate_expiry_timestamp_seconds",
+            "End of the serving certificate, in seconds since 1970",
+            registry=registry,
+        )
+
+    def show_certificate(self, expires_at: Callable[[], float]) -> None:
+        """The end of the certificate, read at every scrape."""
+        self._certificate.set_function(expires_at)
