@@ -94,6 +94,13 @@ class ElasticityMode(Enum):
     FIXED = "Fixed"
 
 
+class OnEscape(Enum):
+    """What follows when a pod uses a GPU of a pool outside of its slice, beside being told."""
+
+    REPORT = "Report"
+    STOP = "Stop"
+
+
 class AllocationMode(Enum):
     """Whether each pod of a claim gets a slice of its own or all live in one."""
 
@@ -207,10 +214,19 @@ class Enforced:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Escape:
+    """A pod that uses a GPU outside of its slice, and how that was seen."""
+
+    device_uuid: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """A node with GPUs: the ledger (revision, cordons, slices) and the facts its agent reports.
 
     ``labels`` are the Kubernetes Node's, kept equal by the agent. ``heartbeat_at`` is None until the first.
+    ``escapes`` go by the UIDs of pods.
     """
 
     name: str
@@ -221,6 +237,7 @@ class Node:
     devices: tuple[Device, ...] = ()
     enforced: Mapping[str, Enforced] = field(default_factory=dict)
     heartbeat_at: float | None = None
+    escapes: Mapping[str, Escape] = field(default_factory=dict)
 
 
 class Operator(Enum):
@@ -278,6 +295,7 @@ class Pool:
     quotas: Mapping[str, Quota] | None = None
     is_default: bool = False
     ungate_after_seconds: int = 60
+    on_escape: OnEscape = OnEscape.REPORT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,11 +98,19 @@ class Report(schema.Model):
     pressure: Annotated[tuple[Literal["Throttled", "Queued", "MemoryRefused"], ...], Field(max_length=3)] = ()
 
 
+class Escape(schema.Model):
+    """What one pod was found to do outside of its slice."""
+
+    device_uuid: Annotated[schema.DeviceUUID, Field(alias="deviceUUID")]
+    message: Annotated[str, StringConstraints(max_length=1024)] = ""
+
+
 class Status(schema.Model):
     """The facts that the agent reports."""
 
     devices: Annotated[tuple[Device, ...], Field(max_length=64)] = ()
     slices: Annotated[Mapping[str, Report], Field(max_length=1024)] = {}
+    escapes: Annotated[Mapping[str, Escape], Field(max_length=256)] = {}
     heartbeat_time: (
         Annotated[
             str,
@@ -153,6 +161,11 @@ def enforced_to_json(report: values.Enforced) -> dict[str, Any]:
     }
 
 
+def escape_to_json(escape: values.Escape) -> dict[str, Any]:
+    """What stands under status.escapes for this escape, by the pod's UID."""
+    return {"deviceUUID": escape.device_uuid, "message": escape.message}
+
+
 def device_to_json(device: values.Device) -> dict[str, Any]:
     """One entry of status.devices, without links and isolation."""
     written = {
@@ -177,6 +190,7 @@ def _node(raw: Raw) -> values.Node:
         slices={slice_id: _slice(slice_id, entry) for slice_id, entry in spec.get("slices", {}).items()},
         devices=tuple([_device(entry) for entry in status.get("devices", ())]),
         enforced={slice_id: _enforced(entry) for slice_id, entry in status.get("slices", {}).items()},
+        escapes={pod_uid: _escape(entry) for pod_uid, entry in status.get("escapes", {}).items()},
         heartbeat_at=None if heartbeat is None else timestamps.parse_time(heartbeat),
     )
 
@@ -209,6 +223,13 @@ def _enforced(entry: Raw) -> values.Enforced:
         state=_STATES[entry.get("state", "Applied")],
         message=_text(entry.get("message", "")),
         pressure=frozenset([_LACKS[lack] for lack in entry.get("pressure", ())]),
+    )
+
+
+def _escape(entry: Raw) -> values.Escape:
+    return values.Escape(
+        device_uuid=_text(entry["deviceUUID"]),
+        message=_text(entry.get("message", "")),
     )
 
 

@@ -80,6 +80,12 @@ class Queue(schema.Model):
     ungate_after_seconds: Annotated[schema.Int, Field(ge=1, le=86_400)] = 60
 
 
+class Audit(schema.Model):
+    """What follows when a pod escapes its slice."""
+
+    on_escape: Literal["Report", "Stop"] = "Report"
+
+
 class QuotaAmounts(schema.Model):
     """What a namespace may hold, all slices together."""
 
@@ -105,6 +111,7 @@ class Spec(schema.Model):
     placement: Placement = Placement()
     elasticity: Elasticity = Elasticity()
     queue: Queue = Queue()
+    audit: Audit = Audit()
     quotas: Annotated[tuple[Quota, ...], Field(max_length=1000)] | None = None
 
 
@@ -149,6 +156,7 @@ def to_values(raw: Mapping[str, Any]) -> values.Pool:
         strategy=values.Strategy(spec.placement.strategy),
         elasticity=values.ElasticityMode(spec.elasticity.mode),
         ungate_after_seconds=spec.queue.ungate_after_seconds,
+        on_escape=values.OnEscape(spec.audit.on_escape),
         quotas=None if spec.quotas is None else {each.namespace: _quota(each) for each in spec.quotas},
         is_default=about.annotations.get(names.DEFAULT_POOL_ANNOTATION) == "true",
     )

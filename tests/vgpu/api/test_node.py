@@ -127,3 +127,20 @@ def test_a_broken_slice_is_named_with_its_field(change: dict[str, Any], field: s
 def test_a_heartbeat_that_is_no_time_is_refused() -> None:
     with pytest.raises(InvalidObject, match=r"VGPUNode n: status.heartbeatTime: expected"):
         node.to_values({"metadata": {"name": "n"}, "status": {"heartbeatTime": "yesterday"}})
+
+
+def test_an_escape_reads_back_as_it_was_written() -> None:
+    escape = values.Escape(device_uuid="GPU-0", message="pod p-1 holds 2 GiB of GPU-0 without a slice there")
+
+    read = node.to_values(
+        {"metadata": {"name": "gpu-1"}, "status": {"escapes": {"p-1": node.escape_to_json(escape)}}}
+    )
+
+    assert read.escapes == {"p-1": escape}
+
+
+def test_an_escape_without_its_device_is_named() -> None:
+    broken = {"metadata": {"name": "gpu-1"}, "status": {"escapes": {"p-1": {"message": "x"}}}}
+
+    with pytest.raises(InvalidObject, match="deviceUUID"):
+        node.to_values(broken)

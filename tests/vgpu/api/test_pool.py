@@ -39,6 +39,7 @@ def test_a_pool_keeps_every_field() -> None:
         strategy=values.Strategy.BIN_PACK,
         elasticity=values.ElasticityMode.FIXED,
         ungate_after_seconds=90,
+        on_escape=values.OnEscape.STOP,
         quotas={
             "team-a": values.Quota(nominal=amounts(320, 400), borrowing_limit=amounts(1536, 200)),
             "team-b": values.Quota(nominal=values.NOTHING, borrowing_limit=None),
