@@ -4,10 +4,10 @@ The plain reading, one node after the other; ``board`` gives the same answer for
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vgpu import inventory, values
-from vgpu.placement import explain, policy
+from vgpu.placement import eligibility, explain, links, policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,18 +32,13 @@ class NoFit:
 
 def fitting(room: inventory.NodeRoom, request: values.Request) -> tuple[inventory.DeviceRoom, ...]:
     """The devices of a node that the request accepts and that have room for its floor."""
-    asked, models = request.requests, request.models
-    return tuple(
-        device
-        for device in room.devices
-        if device.free.covers(asked) and (not models or device.model in models)
-    )
+    return eligibility.fitting(room.devices, request)
 
 
 def lack(room: inventory.NodeRoom, request: values.Request) -> str | None:
     """What a node lacks for the request, None if it fits; host memory is not looked at."""
     fits = fitting(room, request)
-    if len(fits) < request.device_count:
+    if not eligibility.sides(fits, request):
         return explain.shortage(room, fits, request)
     if room.cpu_milli is not None and room.cpu_milli < request.pod_cpu_milli:
         return explain.LITTLE_CPU
@@ -53,7 +48,11 @@ def lack(room: inventory.NodeRoom, request: values.Request) -> str | None:
 def place(
     request: values.Request, rooms: Iterable[inventory.NodeRoom], chooser: policy.Policy
 ) -> Placement | NoFit:
-    """The place with the lowest score; a tie goes to the smallest node name."""
+    """The place with the lowest score; a tie goes to the smallest node name.
+
+    The policy's score chooses the node. On it the nearest devices are taken, and among equally near ones
+    those that the policy prefers.
+    """
     reasons: dict[str, str] = {}
     fits: list[inventory.NodeRoom] = []
     for room in rooms:
@@ -66,9 +65,40 @@ def place(
         return NoFit(reasons=reasons)
     if isinstance(chooser, policy.Bounded):
         fits = _shortlisted(fits, request, chooser)
-    found = ((chooser.choose(room, fitting(room, request), request), room.node) for room in fits)
-    best, node = min(found, key=lambda pair: (pair[0].score, pair[1]))
-    return Placement(node=node, device_uuids=best.device_uuids)
+    found = ((chosen(room, request, chooser), room) for room in fits)
+    best, room = min(found, key=lambda pair: (pair[0].score, pair[1].node))
+    return Placement(node=room.node, device_uuids=linked(room, request, chooser) or best.device_uuids)
+
+
+def chosen(room: inventory.NodeRoom, request: values.Request, chooser: policy.Policy) -> policy.Choice:
+    """The policy's devices on a node where the request fits."""
+    sides = eligibility.sides(fitting(room, request), request)
+    found = [chooser.choose(room, side, request) for side in sides]
+    return min(found, key=lambda choice: choice.score)
+
+
+def linked(
+    room: inventory.NodeRoom, request: values.Request, chooser: policy.Policy
+) -> tuple[str, ...] | None:
+    """The nearest devices for a request of several on a node where it fits; None where all are so."""
+    if request.device_count < 2:
+        return None
+    sides = eligibility.sides(fitting(room, request), request)
+    if all(links.alike(side) for side in sides) and len(sides) == 1:
+        return None
+    found = [_nearest(room, side, request, chooser) for side in sides]
+    nearest = max(links.total(devices) for devices in found)
+    choices = [chooser.choose(room, devices, request) for devices in found if links.total(devices) == nearest]
+    return min(choices, key=lambda choice: choice.score).device_uuids
+
+
+def _nearest(
+    room: inventory.NodeRoom, side: eligibility.Devices, request: values.Request, chooser: policy.Policy
+) -> eligibility.Devices:
+    """The nearest devices of a side; ties go by the order in which the policy would take them all."""
+    preferred = chooser.choose(room, side, replace(request, device_count=len(side))).device_uuids
+    known = {device.uuid: device for device in side}
+    return links.nearest([known[uuid] for uuid in preferred], request.device_count)
 
 
 def _shortlisted(
@@ -76,7 +106,8 @@ def _shortlisted(
 ) -> list[inventory.NodeRoom]:
     by_bound: dict[float, list[inventory.NodeRoom]] = {}
     for room in sorted(rooms, key=lambda room: room.node):
-        bound = chooser.bound(room, fitting(room, request), request)
+        sides = eligibility.sides(fitting(room, request), request)
+        bound = min(chooser.bound(room, side, request) for side in sides)
         by_bound.setdefault(bound, []).append(room)
     lowest = sorted(by_bound)[: chooser.shortlist]
     return [room for bound in lowest for room in by_bound[bound][: chooser.peers]]

@@ -67,7 +67,13 @@ def test_a_pod_with_two_gpus_gets_two_devices_of_one_node() -> None:
             make.request(device_count=2),
             "fewer than 2 GPUs with 16 GiB/25 % free",
         ),
-        (make.node(cordoned=["GPU-node-0"]), make.request(), "all GPUs cordoned or unhealthy"),
+        (make.node(cordoned=["GPU-node-0"]), make.request(), "all GPUs cordoned"),
+        (make.node(devices=[make.device(healthy=False)]), make.request(), "all GPUs unhealthy"),
+        (
+            make.node(devices=[make.device(healthy=False), make.device("GPU-1")], cordoned=["GPU-1"]),
+            make.request(),
+            "all GPUs cordoned or unhealthy",
+        ),
         (make.node(labels={"gpu": "t4"}), make.request(), "not in the pool"),
     ],
 )
