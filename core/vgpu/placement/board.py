@@ -8,13 +8,13 @@ random has no place here.
 import itertools
 from collections import OrderedDict
 from collections.abc import Collection, Hashable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy import typing as npt
 
 from vgpu import inventory, values
-from vgpu.placement import choice, explain, grid, mix, policy
+from vgpu.placement import choice, eligibility, explain, grid, mix, policy, selection
 
 REMEMBERED_SIZES = 256
 REMEMBERED_STATES = 20_000
@@ -47,6 +47,7 @@ class Board:
 
     def __init__(self, chooser: policy.Policy) -> None:
         self._rooms: list[inventory.NodeRoom | None] = []
+        self._models: set[str] = set()
         self._grid = grid.Grid()
         self._states = np.zeros(0, np.int64)
         self._slots: dict[str, int] = {}
@@ -73,6 +74,7 @@ class Board:
         if slot is None:
             slot = self._new_slot(room.node)
         self._rooms[slot] = room
+        self._models.update(device.model for device in room.devices)
         self._states[slot] = self._state(room)
         self._changed[slot] = next(self._ticks)
         self._grid.see(slot, room)
@@ -90,6 +92,9 @@ class Board:
         self, request: values.Request, offered: Collection[str] | None = None
     ) -> choice.Placement | choice.NoFit:
         """The place with the lowest score among the offered nodes, or among all; ties as in ``choice``."""
+        request = self._with_models(request)
+        if eligibility.binds(request):
+            return self._read(request, offered)
         slots = self._order() if offered is None else self._find(offered)
         table = self._table(mix.shape(request))
         self._renew(table, slots[table.as_of[slots] < self._changed[slots]], request)
@@ -100,7 +105,25 @@ class Board:
         slot = self._best(table, roomy, request)
         room, pick = self._room(slot), self._picked(table, slot, request)
         uuids = tuple(room.devices[position].uuid for position in pick.positions)
-        return choice.Placement(node=room.node, device_uuids=uuids)
+        nearest = choice.linked(room, request, self._policy)
+        return choice.Placement(node=room.node, device_uuids=nearest or uuids)
+
+    def _with_models(self, request: values.Request) -> values.Request:
+        """The request with the models that its expressions accept by name: sizes know models, not stars."""
+        asked = request.constraints.devices
+        found = selection.models(asked, request.models or self._models) if asked else None
+        return replace(request, models=found) if found else request
+
+    def _read(
+        self, request: values.Request, offered: Collection[str] | None
+    ) -> choice.Placement | choice.NoFit:
+        """The plain reading, for requests that look at more of a device than its size, model and room."""
+        slots = self._order() if offered is None else self._find(offered)
+        found = choice.place(request, [self._room(slot) for slot in slots.tolist()], self._policy)
+        if isinstance(found, choice.Placement):
+            return found
+        unknown = (name for name in offered or () if name not in self._slots)
+        return choice.NoFit(reasons={**found.reasons, **dict.fromkeys(unknown, explain.NOT_REPORTED)})
 
     def _best(self, table: _Table, slots: Integers, request: values.Request) -> int:
         """The slot with the lowest score; of those, the one with the smallest node name."""
@@ -249,7 +272,8 @@ def _key(room: inventory.NodeRoom) -> Hashable:
         )
         for device in room.devices
     )
-    return room.cpu_milli, room.unusable, room.pod_sizes, devices
+    closed = room.unusable, room.cordoned, room.silent
+    return room.cpu_milli, closed, room.pod_sizes, devices
 
 
 def _grown(array: npt.NDArray, size: int, fill: float) -> npt.NDArray:  # type: ignore[type-arg]  # any number
