@@ -45,6 +45,23 @@ def check(
     return _borrow(pool, quota, used, namespace=namespace, own=own, extra=extra)
 
 
+def headroom(
+    pool: values.Pool, used: Mapping[str, values.Amounts], *, namespace: str
+) -> values.Amounts | None:
+    """The most that ``check`` admits on top of what is used, each dimension by itself; None without a bound.
+
+    Negative where the namespace holds more than it may.
+    """
+    if pool.quotas is None:
+        return None
+    own = used.get(namespace, values.NOTHING)
+    quota = pool.quotas.get(namespace)
+    if quota is None:
+        return values.NOTHING - own
+    reach = quota.nominal + _unused_by_others(pool, used, namespace)
+    return _ceiling(pool, quota).at_most(reach) - own
+
+
 def borrowed(quota: values.Quota, used: values.Amounts) -> values.Amounts:
     """How much of ``used`` lies above the nominal, in each dimension."""
     return (used - quota.nominal).at_least(values.NOTHING)
