@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vgpu import inventory, ledger, quota, values
-from vgpu.placement import board, choice, explain, policies
+from vgpu.placement import board, choice, demand, explain, mix, outlook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,8 @@ class Book:
         self._slice_nodes: dict[str, str] = {}
         self._pod_slices: dict[str, str] = {}
         self._used: dict[str, dict[str, values.Amounts]] = {}
-        self._boards: dict[str, board.Board] = {}
+        self._boards: dict[str, outlook.Outlook] = {}
+        self._demands: dict[str, demand.Demand] = {}
         self._changed: dict[str, set[str]] = {}  # by pool: nodes that its board has not seen as they are
         self._growing: dict[str, tuple[str, str, values.Amounts]] = {}
         self._eased = 0
@@ -74,6 +75,7 @@ class Book:
         self._eased += known is None or _eases(known, node)
         self._nodes[node.name] = node
         self._index_slices(node)
+        self._learn(known, node)
         self._touch(node.name)
 
     def forget_node(self, name: str) -> None:
@@ -85,15 +87,18 @@ class Book:
         self._touch(name)
 
     def see_pool(self, pool: values.Pool) -> None:
-        """Take in a pool; its rooms are read anew."""
+        """Take in a pool; where it has changed in more than quotas, its rooms are read anew."""
+        known = self._pools.get(pool.name)
         self._pools[pool.name] = pool
-        self._boards.pop(pool.name, None)
+        if known is None or replace(known, quotas=pool.quotas) != pool:
+            self._boards.pop(pool.name, None)
         self._eased += 1
 
     def forget_pool(self, name: str) -> None:
         """A pool is gone; its slices stay in the ledger until their pods go."""
         self._pools.pop(name, None)
         self._boards.pop(name, None)
+        self._demands.pop(name, None)
 
     def slice_of(self, pod_uid: str) -> tuple[values.Node, values.Slice] | None:
         """The node and slice that hold this pod in the ledger."""
@@ -212,6 +217,10 @@ class Book:
         slices = [slice_ for node in self._nodes.values() for slice_ in node.slices.values() if slice_.wanted]
         return [slice_.id for slice_ in sorted(slices, key=lambda slice_: (-slice_.priority, slice_.id))]
 
+    def expected(self, pool_name: str, *, now: float) -> mix.Mix:
+        """What a pool will be asked for, as far as its slices and the requests so far tell."""
+        return self._demand(pool_name).mix(now=now)
+
     def room(self, pool: values.Pool, name: str) -> inventory.NodeRoom:
         """The room of one node for a pool, promises taken off."""
         return inventory.room(pool, self._nodes[name], self._promises_on(name))
@@ -225,7 +234,8 @@ class Book:
         refusal = self._over_quota([request])
         if refusal is not None:
             return refusal
-        found = self._board(pool).place(request, names)
+        self._demand(pool.name).ask(request)
+        found = self._board(pool, now=now).place(request, names)
         if isinstance(found, choice.NoFit):
             return found
         return self._promise(request, found.node, found.device_uuids, now=now)
@@ -273,11 +283,11 @@ class Book:
     def _promises_on(self, name: str) -> list[inventory.Promise]:
         return [promise for promise in self._promises.values() if promise.node == name]
 
-    def _board(self, pool: values.Pool) -> board.Board:
-        """The pool's board, brought up to date where nodes or promises have changed."""
+    def _board(self, pool: values.Pool, *, now: float) -> board.Board:
+        """The pool's board, brought up to date where nodes, promises or what to expect have changed."""
         found = self._boards.get(pool.name)
         if found is None:
-            found = self._boards[pool.name] = board.Board(policies.of(pool.strategy))
+            found = self._boards[pool.name] = outlook.Outlook(pool.strategy, self._demand(pool.name))
             self._changed[pool.name] = set(self._nodes)
         changed = self._changed[pool.name]
         while changed:
@@ -286,7 +296,17 @@ class Book:
                 found.see(self.room(pool, name))
             else:
                 found.forget(name)
-        return found
+        return found.board(now=now)
+
+    def _demand(self, pool_name: str) -> demand.Demand:
+        return self._demands.setdefault(pool_name, demand.Demand())
+
+    def _learn(self, known: values.Node | None, node: values.Node) -> None:
+        """Counts the slices that are new in the ledger; all of them, where the node is."""
+        before = known.slices if known is not None else {}
+        for slice_id, slice_ in node.slices.items():
+            if slice_id not in before:
+                self._demand(slice_.pool_name).hold(slice_)
 
     def _touch(self, name: str) -> None:
         for changed in self._changed.values():

@@ -4,7 +4,7 @@ import pytest
 
 import builders as make
 from vgpu import ledger, reservations, values
-from vgpu.placement import choice
+from vgpu.placement import choice, mix
 
 SHARED = "uid-team-a-llm"
 
@@ -299,3 +299,25 @@ def test_a_promise_that_is_taken_back_eases_and_one_that_is_kept_does_not() -> N
     desk.cancel("pod-0")
 
     assert desk.eased > before
+
+
+def test_a_process_started_anew_expects_what_the_ledger_holds() -> None:
+    pool, usual = make.pool(strategy=values.Strategy.LEAST_FRAGMENTATION), make.amounts(1, 1)
+    held = [make.slice_(f"pod-{n}", uuids=("GPU-a",), requests=usual, limits=usual) for n in range(80)]
+    before, after = book(make.node("a"), pool=pool), book(make.node("a", slices=held), pool=pool)
+    for slice_ in held:
+        before.place(make.request(slice_.id, requests=usual), ["a"], now=5)
+
+    learned, restored = before.expected("a100", now=9), after.expected("a100", now=9)
+
+    assert mix.distance(learned, restored) <= mix.Memory().tolerance
+    assert restored.popularity[mix.Shape(requests=usual)] > 0.75
+
+
+def test_a_pool_that_changes_only_its_quotas_keeps_what_it_knows_of_its_nodes() -> None:
+    desk = book(make.node("a"), make.node("b"))
+    desk.place(make.request("pod-0"), ["a", "b"], now=0)
+
+    desk.see_pool(make.pool(quotas={}))
+
+    assert isinstance(desk.place(make.request("pod-1"), ["a", "b"], now=0), values.Refusal)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from vgpu import values
 
 COVERED = 0.99
+MOST_SCALE = 1024.0
+LEAST_WEIGHT = 0.001  # of a request: what weighs less is forgotten
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,11 @@ def shape(request: values.Request) -> Shape:
         pod_cpu_milli=request.pod_cpu_milli,
         models=request.models,
     )
+
+
+def shape_of(slice_: values.Slice) -> Shape:
+    """The size of the request that a slice was made for, as far as the ledger tells: any model would do."""
+    return Shape(requests=slice_.requests, device_count=len(slice_.device_uuids))
 
 
 def typical(weights: Mapping[Shape, float], *, covered: float = COVERED) -> Mix:
@@ -96,7 +103,7 @@ PRIOR = typical(_GUESS, covered=1.0)
 
 @dataclass(slots=True, kw_only=True)
 class Memory:
-    """Learns the mix from requests; an old request counts half after each ``half_life_seconds``.
+    """Learns the mix from sizes; what was asked counts half after each ``half_life_seconds``.
 
     It starts with a guess that counts as ``guess_weight`` requests and never fades below that, so a cluster
     that has seen nothing for long expects the usual again. Time comes in as ``now``.
@@ -106,31 +113,35 @@ class Memory:
     guess_weight: float = 20.0
     most_shapes: int = 64
     tolerance: float = 0.05
-    _weights: dict[Shape, float] = field(default_factory=dict)
-    _as_of: float = 0.0
+    _weights: dict[Shape, float] = field(default_factory=dict)  # as of ``_since``: later ones weigh more
+    _since: float | None = None
     _mix: Mix = PRIOR
 
-    def see(self, request: values.Request, *, now: float) -> None:
-        """Count one request."""
-        self._fade(now)
-        seen = shape(request)
-        self._weights[seen] = self._weights.get(seen, 0.0) + 1.0
+    def see(self, size: Shape, *, now: float, count: int = 1) -> None:
+        """Count requests of this size."""
+        scale = self._scale(now)
+        self._weights[size] = self._weights.get(size, 0.0) + count * scale
 
     def mix(self, *, now: float) -> Mix:
         """The typical shapes; the same object as before until the truth is ``tolerance`` away from it."""
-        self._fade(now)
-        blended = dict(self._weights)
+        scale = self._scale(now)
+        blended = {size: weight / scale for size, weight in self._weights.items()}
         for guessed, popularity in PRIOR.popularity.items():
             blended[guessed] = blended.get(guessed, 0.0) + self.guess_weight * popularity
-        ranked = sorted(blended, key=lambda shape: (-blended[shape], shape.order))[: self.most_shapes]
-        fresh = typical({shape: blended[shape] for shape in ranked})
+        ranked = sorted(blended, key=lambda size: (-blended[size], size.order))[: self.most_shapes]
+        fresh = typical({size: blended[size] for size in ranked})
         if distance(fresh, self._mix) > self.tolerance:
             self._mix = fresh
         return self._mix
 
-    def _fade(self, now: float) -> None:
-        factor = 0.5 ** (max(0.0, now - self._as_of) / self.half_life_seconds)
-        self._as_of = max(now, self._as_of)
-        if factor < 1.0:
-            faded = {shape: weight * factor for shape, weight in self._weights.items()}
-            self._weights = {shape: weight for shape, weight in faded.items() if weight >= 0.001}
+    def _scale(self, now: float) -> float:
+        """What a request of now weighs; weights move to a later time before that grows beyond measure."""
+        if self._since is None:
+            self._since = now
+        scale: float = 2.0 ** (max(0.0, now - self._since) / self.half_life_seconds)
+        if scale < MOST_SCALE:
+            return scale
+        moved = {size: weight / scale for size, weight in self._weights.items()}
+        self._weights = {size: weight for size, weight in moved.items() if weight >= LEAST_WEIGHT}
+        self._since = now
+        return 1.0

@@ -36,7 +36,7 @@ def test_a_new_cluster_expects_the_usual() -> None:
 def test_what_is_asked_for_often_outgrows_the_guess() -> None:
     memory = mix.Memory()
     for _ in range(400):
-        memory.see(make.request(requests=make.amounts(12, 15)), now=0)
+        memory.see(size(12, 15), now=0)
 
     assert memory.mix(now=0).popularity[size(12, 15)] == pytest.approx(400 / 420, abs=0.02)
 
@@ -44,9 +44,9 @@ def test_what_is_asked_for_often_outgrows_the_guess() -> None:
 def test_what_was_asked_for_long_ago_fades_and_the_guess_returns() -> None:
     memory = mix.Memory(half_life_seconds=DAY)
     for _ in range(400):
-        memory.see(make.request(requests=make.amounts(12, 15)), now=0)
+        memory.see(size(12, 15), now=0)
 
-    memory.see(make.request(requests=make.amounts(3, 15)), now=30 * DAY)
+    memory.see(size(3, 15), now=30 * DAY)
 
     assert size(12, 15) not in memory.mix(now=30 * DAY).popularity
 
@@ -54,9 +54,9 @@ def test_what_was_asked_for_long_ago_fades_and_the_guess_returns() -> None:
 def test_a_mix_stays_the_same_object_until_it_is_far_from_the_truth() -> None:
     memory = mix.Memory(tolerance=0.2)
     for _ in range(100):
-        memory.see(make.request(requests=make.amounts(12, 15)), now=0)
+        memory.see(size(12, 15), now=0)
     before = memory.mix(now=0)
-    memory.see(make.request(requests=make.amounts(3, 15)), now=1)
+    memory.see(size(3, 15), now=1)
 
     assert memory.mix(now=1) is before
 
@@ -64,6 +64,6 @@ def test_a_mix_stays_the_same_object_until_it_is_far_from_the_truth() -> None:
 def test_only_so_many_shapes_are_kept() -> None:
     memory = mix.Memory(most_shapes=4)
     for gib in range(1, 40):
-        memory.see(make.request(requests=make.amounts(gib, 15)), now=0)
+        memory.see(size(gib, 15), now=0)
 
     assert len(memory.mix(now=0).popularity) <= 4
