@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-ROOMS := core operator webhooks agent shim e2e bench tests
+ROOMS := core operator webhooks agent cli shim helm e2e bench tests
 KERNEL := core/vgpu/placement/_kernel.so
 NODES ?= 1000
 ARGS ?=
@@ -14,7 +14,7 @@ KEEP ?=
 
 export PYTHONHASHSEED := 0
 
-.PHONY: help setup controlplane realnode fmt lint types test unit shim sanitize e2e demo clean \
+.PHONY: help setup controlplane realnode fmt generate lint types test unit shim sanitize e2e demo clean \
   bench-scheduling bench-placement bench-shim bench-elasticity bench-agent bench-gpu
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ realnode: ## Packages for the cases on a real kubelet (Debian, root); they are s
 
 fmt: setup ## Format and fix what can be fixed
 	@$(BIN)/ruff format $(wildcard $(ROOMS)) && $(BIN)/ruff check --fix $(wildcard $(ROOMS))
+
+generate: setup ## Write the generated files: dashboards, alerts
+	@$(BIN)/python -m vgpu_monitoring
 
 lint: setup ## Style and the walls between the rooms
 	@$(BIN)/ruff format --check $(wildcard $(ROOMS))

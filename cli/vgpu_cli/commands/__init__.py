@@ -1,0 +1,1 @@
+"""One command per file: it reads, calls one function that makes the answer, and writes that."""
