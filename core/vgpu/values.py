@@ -101,6 +101,13 @@ class OnEscape(Enum):
     STOP = "Stop"
 
 
+class MovePolicy(Enum):
+    """Whether pods may be evicted so that a waiting one fits, or this is only proposed."""
+
+    PROPOSE = "Propose"
+    EVICT = "Evict"
+
+
 class AllocationMode(Enum):
     """Whether each pod of a claim gets a slice of its own or all live in one."""
 
@@ -292,6 +299,7 @@ class Pool:
     reserved_memory_bytes: int = 0
     strategy: Strategy = Strategy.LEAST_FRAGMENTATION
     elasticity: ElasticityMode = ElasticityMode.AUTO
+    moves: MovePolicy = MovePolicy.PROPOSE
     quotas: Mapping[str, Quota] | None = None
     is_default: bool = False
     ungate_after_seconds: int = 60

@@ -112,6 +112,49 @@ class Status(schema.Model):
     """What the platform did and sees."""
 
     pod_count: schema.Count | None = None
+class WaitingNodes(schema.Model):
+    """Nodes that lack the same thing."""
+
+    count: schema.Count
+    message: Annotated[str, StringConstraints(max_length=256)]
+
+
+class Change(schema.Model):
+    """One change; which fields it has depends on its type."""
+
+    type: Literal[
+        "LessMemory", "LessCompute", "FewerDevices", "MoreQuota", "Uncordon", "ReturnShares", "MovePods"
+    ]
+    memory: schema.Memory | None = None
+    compute_percent: schema.Count | None = None
+    device_count: schema.Count | None = None
+    namespace: schema.Name | None = None
+    node_name: schema.LongName | None = None
+    device_uuids: Annotated[
+        tuple[schema.DeviceUUID, ...] | None, Field(max_length=64, alias="deviceUUIDs")
+    ] = None
+    slice_count: schema.Count | None = None
+    pod_count: schema.Count | None = None
+    pod_names: Annotated[tuple[schema.LongName, ...], Field(max_length=16)] | None = None
+
+
+class Suggestion(schema.Model):
+    """Changes that suffice together."""
+
+    message: Annotated[str, StringConstraints(max_length=1024)]
+    changes: Annotated[tuple[Change, ...], Field(max_length=16)]
+
+
+class Waiting(schema.Model):
+    """Why the oldest waiting pod waits, and what would let it in."""
+
+    pod_name: schema.LongName
+    reason: schema.Word
+    nodes: Annotated[tuple[WaitingNodes, ...], Field(max_length=16)] | None = None
+    suggestions: Annotated[tuple[Suggestion, ...], Field(max_length=8)] | None = None
+    progress: Annotated[str, StringConstraints(max_length=1024)] | None = None
+
+
     replicas: ReplicaCounts | None = None
     selector: Annotated[str, StringConstraints(max_length=128)] | None = None
     allocated: schema.TotalAmounts | None = None
@@ -121,6 +164,7 @@ class Status(schema.Model):
     conditions: schema.Conditions | None = None
 
 
+    waiting: Waiting | None = None
 def to_values(raw: Mapping[str, Any]) -> values.Claim:
     """The claim that a VGPUClaim object describes. Raises InvalidObject for what its schema refuses."""
     about = metadata.read(raw, kind=names.CLAIM_KIND)

@@ -86,6 +86,12 @@ class Audit(schema.Model):
     on_escape: Literal["Report", "Stop"] = "Report"
 
 
+class Reclaim(schema.Model):
+    """How room is made for pods that wait."""
+
+    moves: Literal["Propose", "Evict"] = "Propose"
+
+
 class QuotaAmounts(schema.Model):
     """What a namespace may hold, all slices together."""
 
@@ -110,6 +116,7 @@ class Spec(schema.Model):
     reserved_per_device: ReservedPerDevice = ReservedPerDevice()
     placement: Placement = Placement()
     elasticity: Elasticity = Elasticity()
+    reclaim: Reclaim = Reclaim()
     queue: Queue = Queue()
     audit: Audit = Audit()
     quotas: Annotated[tuple[Quota, ...], Field(max_length=1000)] | None = None
@@ -155,6 +162,7 @@ def to_values(raw: Mapping[str, Any]) -> values.Pool:
         reserved_memory_bytes=quantity.parse_bytes(spec.reserved_per_device.memory),
         strategy=values.Strategy(spec.placement.strategy),
         elasticity=values.ElasticityMode(spec.elasticity.mode),
+        moves=values.MovePolicy(spec.reclaim.moves),
         ungate_after_seconds=spec.queue.ungate_after_seconds,
         on_escape=values.OnEscape(spec.audit.on_escape),
         quotas=None if spec.quotas is None else {each.namespace: _quota(each) for each in spec.quotas},

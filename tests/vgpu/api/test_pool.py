@@ -38,6 +38,7 @@ def test_a_pool_keeps_every_field() -> None:
         reserved_memory_bytes=512 * values.MIB,
         strategy=values.Strategy.BIN_PACK,
         elasticity=values.ElasticityMode.FIXED,
+        moves=values.MovePolicy.EVICT,
         ungate_after_seconds=90,
         on_escape=values.OnEscape.STOP,
         quotas={
