@@ -44,7 +44,7 @@ _SPARED = re.compile(
 def pause(busybox: Path) -> bytes:
     """Return the image of a pod's sandbox: it sleeps."""
     files = [(str(busybox), "bin/busybox")]
-    return _archive(PAUSE, files, command=["/bin/busybox", "sleep", "2147483647"], environment={})
+    return archive(PAUSE, files, command=["/bin/busybox", "sleep", "2147483647"], environment={})
 
 
 def server(busybox: Path, driver: Path, shim: Path) -> bytes:
@@ -53,7 +53,7 @@ def server(busybox: Path, driver: Path, shim: Path) -> bytes:
     What the shim links to is there as in any image with a C library; the shim itself is not.
     """
     files = [
-        *_python(),
+        *interpreter(),
         *((each, each) for each in _shared_libraries([str(shim)])),
         *_packages(),
         *_rooms(),
@@ -67,7 +67,7 @@ def server(busybox: Path, driver: Path, shim: Path) -> bytes:
         "PYTHONUNBUFFERED": "1",
         "LD_LIBRARY_PATH": f"{DRIVER}:{Path(sys.base_prefix) / 'lib'}",
     }
-    return _archive(SERVER, files, command=["/bin/sh"], environment=environment)
+    return archive(SERVER, files, command=["/bin/sh"], environment=environment)
 
 
 def python() -> str:
@@ -82,7 +82,8 @@ def _interpreter() -> Path:
     return Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def _python() -> Iterator[tuple[str, str]]:
+def interpreter() -> Iterator[tuple[str, str]]:
+    """Yield the files of this Python without its packages, each where it is on this machine."""
     library = Path(sysconfig.get_path("stdlib"))
     kept = (each for each in library.rglob("*") if not _SPARED.search(str(each.relative_to(library))))
     found = [str(_interpreter()), *(str(each) for each in kept if each.is_file())]
@@ -113,7 +114,7 @@ def _shared_libraries(programs: Sequence[str]) -> set[str]:
     return {path for path in re.findall(r"(/\S+) \(0x", listed) if os.path.exists(path)}
 
 
-def _archive(name: str, files: Files, *, command: Sequence[str], environment: dict[str, str]) -> bytes:
+def archive(name: str, files: Files, *, command: Sequence[str], environment: dict[str, str]) -> bytes:
     """Return an OCI image layout as a tar, with one uncompressed layer."""
     layer = _layer(files)
     config = json.dumps(

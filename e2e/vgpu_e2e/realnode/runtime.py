@@ -6,9 +6,11 @@ not by the pod.
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from vgpu_e2e import errors, process
@@ -16,6 +18,7 @@ from vgpu_e2e.realnode import images
 
 GPUS = "/gpus"  # where a container finds the state of the simulated GPUs
 NAMESPACE = "k8s.io"
+TURN = Path(tempfile.gettempdir()) / "vgpu-bed-realnode.lock"  # one at a time: they share bridge and cgroups
 
 CONFIG = """\
 version = 2
@@ -67,12 +70,14 @@ class Runtime:
         self._directory = directory
         self._gpus = gpus
         self._bridge = bridge
+        self._turn = TURN.open("w")
         self.socket = directory / "containerd.sock"
         command = [program("containerd"), "--config", str(directory / "config.toml")]
         self.process = process.Process("containerd", command, log=log)
 
     async def start(self) -> None:
-        """Write the configuration, start, import the sandbox's image."""
+        """Wait for another bed's node to end, write the configuration, start, import the sandbox's image."""
+        await asyncio.to_thread(fcntl.flock, self._turn, fcntl.LOCK_EX)
         (self._directory / "cni").mkdir(parents=True, exist_ok=True)
         config = CONFIG.format(directory=self._directory, pause=images.PAUSE)
         (self._directory / "config.toml").write_text(config)
@@ -104,6 +109,7 @@ class Runtime:
             await asyncio.to_thread(self._kill_tasks)
         await self.process.stop()
         await asyncio.to_thread(self._clear)
+        self._turn.close()
 
     def _kill_tasks(self) -> None:
         for task in self.ctr("tasks", "list", "--quiet").split():
