@@ -18,6 +18,7 @@ from vgpu.placement import choice, eligibility, explain, grid, mix, policy, sele
 
 REMEMBERED_SIZES = 256
 REMEMBERED_STATES = 20_000
+MANY = 256
 UNKNOWN_MEMORY = np.iinfo(np.int64).max
 
 Integers = npt.NDArray[np.int64]
@@ -142,12 +143,20 @@ class Board:
 
     def _renew(self, table: _Table, stale: Integers, request: values.Request) -> None:
         """Scores or bounds of changed nodes."""
-        bounds = None if self._batch is None else self._batch.bounds(stale, request)
+        bounds = None if self._batch is None else self._batched(self._batch, stale, request)
         if bounds is None:
             found = (self._estimate(table, slot, request) for slot in stale.tolist())
             bounds = np.fromiter(found, np.float64)
         table.bounds[stale] = bounds
         table.as_of[stale] = self._changed[stale]
+
+    def _batched(self, batch: policy.Batch, stale: Integers, request: values.Request) -> Floats | None:
+        """The bounds of the batch; where many are asked for, one for all nodes of a state."""
+        if len(stale) < MANY:
+            return batch.bounds(stale, request)
+        _, first, which = np.unique(self._states[stale], return_index=True, return_inverse=True)
+        bounds = batch.bounds(stale[first], request)
+        return None if bounds is None else bounds[which]
 
     def _estimate(self, table: _Table, slot: int, request: values.Request) -> float:
         """The score of a node, or a bound below it where the policy has one."""
@@ -187,8 +196,12 @@ class Board:
     def _reasons(
         self, table: _Table, slots: Integers, request: values.Request, offered: Collection[str]
     ) -> Iterator[tuple[str, str]]:
-        for slot in slots.tolist():
-            yield self._room(slot).node, self._lack(table, slot, request) or explain.LITTLE_MEMORY
+        alike = self._grid.shortages(slots, request)
+        alike = np.where(alike < 0, -1 - self._states[slots], alike)
+        _, first, which = np.unique(alike, return_index=True, return_inverse=True)
+        words = [self._lack(table, slot, request) or explain.LITTLE_MEMORY for slot in slots[first].tolist()]
+        for slot, group in zip(slots.tolist(), which.tolist(), strict=True):
+            yield self._room(slot).node, words[group]
         for name in offered:
             if name not in self._slots:
                 yield name, explain.NOT_REPORTED

@@ -6,7 +6,7 @@ What the numbers are good for, and which requests are expected, is not known her
 import numpy as np
 from numpy import typing as npt
 
-from vgpu import inventory
+from vgpu import inventory, values
 from vgpu.placement import fragmentation
 
 CARDS = 8
@@ -46,6 +46,30 @@ class Grid:
             self.cards[slot, : len(found)] = [
                 (worth, memory, compute, at[kind]) for worth, memory, compute, kind in found
             ]
+
+    def shortages(self, slots: Integers, request: values.Request) -> Integers:
+        """For each slot a number that is equal where nodes lack the same for a request without constraints.
+
+        -1 where there is no device, so that more has to be looked at.
+        """
+        asked, need = request.requests, request.device_count
+        cards, counts = self.cards[slots], self.counts[slots]
+        there = np.arange(cards.shape[1]) < counts[:, None]
+        known = np.array([not request.models or kind.model in request.models for kind in self.kinds], bool)
+        accepted = there & known[cards[:, :, 3]] if len(known) else there
+        memory = accepted & (cards[:, :, 1] >= asked.memory_bytes)
+        compute = accepted & (cards[:, :, 2] >= asked.compute_percent)
+        found = accepted.sum(axis=1), (memory & compute).sum(axis=1)
+        facts = (
+            counts < need,
+            *(sums < need for sums in found),
+            *(sums > 0 for sums in found),
+            memory.any(axis=1),
+            compute.any(axis=1),
+            self.cpus[slots] < request.pod_cpu_milli,
+        )
+        numbers = sum(fact.astype(np.int64) << at for at, fact in enumerate(facts))
+        return np.where(counts == 0, -1, numbers)
 
     def _learn(self, unknown: set[fragmentation.Kind]) -> None:
         """Takes in kinds: equal cards are told apart by the order of their kinds, so that has to be kept."""
