@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-ROOMS := core operator webhooks agent cli shim helm e2e bench tests
+ROOMS := core operator webhooks agent cli shim helm docs e2e bench tests
 KERNEL := core/vgpu/placement/_kernel.so
 NODES ?= 1000
 ARGS ?=
@@ -42,8 +42,9 @@ realnode: ## Packages for the cases on a real kubelet (Debian, root); they are s
 fmt: setup ## Format and fix what can be fixed
 	@$(BIN)/ruff format $(wildcard $(ROOMS)) && $(BIN)/ruff check --fix $(wildcard $(ROOMS))
 
-generate: setup ## Write the generated files: dashboards, alerts
+generate: setup ## Write the generated files: dashboards, alerts, reference pages
 	@$(BIN)/python -m vgpu_monitoring
+	@$(BIN)/python -m vgpu_docs
 
 lint: setup ## Style and the walls between the rooms
 	@$(BIN)/ruff format --check $(wildcard $(ROOMS))
