@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from vgpu import inventory, values
+from vgpu.placement import eligibility
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,19 +64,21 @@ def hold(
 ) -> Change | values.Refusal:
     """Give the request a slice on these devices, or let its pod join the slice that is there.
 
-    Idempotent: a pod that is already in its slice changes nothing. Refused with NO_FIT when a device has no
-    room for the floor, is cordoned, unhealthy or not of the pool.
+    Idempotent: a pod that is already in its slice changes nothing. An exclusive request gets all there is of
+    the devices. Refused with NO_FIT when a device has no room for the floor, is cordoned, unhealthy or not of
+    the pool, or when the request's constraints keep it off.
     """
     present = node.slices.get(request.slice_id)
     if present is not None:
         return _join(node, present, request.pod)
-    free = {device.uuid: device.free for device in inventory.room(pool, node).devices}
+    there = {device.uuid: device for device in inventory.room(pool, node).devices}
+    asked = (there[uuid] for uuid in device_uuids if uuid in there)
+    fits = {device.uuid for device in eligibility.fitting(asked, request)}
     for uuid in device_uuids:
-        if not free.get(uuid, values.NOTHING).covers(request.requests):
-            return _no_fit(
-                f"{request.requests} asked of GPU {uuid} on {node.name}; it has {_found(free, uuid)}"
-            )
-    return _put(node, _new_slice(node, request, device_uuids))
+        if uuid not in fits:
+            found = _found(there.get(uuid), request)
+            return _no_fit(f"{request.requests} asked of GPU {uuid} on {node.name}; {found}")
+    return _put(node, _new_slice(pool, node, request, device_uuids))
 
 
 def release(node: values.Node, pod_uids: Collection[str]) -> Change:
@@ -144,11 +147,14 @@ def retarget(
     """Carry a claim's edited bounds into a slice, as far as its allocation permits.
 
     A lowered ceiling shrinks the allocation with it. A floor above the allocation becomes a wish first
-    and is written once the growth has been granted; until then the old floor stays.
+    and is written once the growth has been granted; until then the old floor stays. An exclusive slice holds
+    all of its devices whatever the bounds; it takes over the priority alone.
     """
     slice_ = node.slices.get(slice_id)
     if slice_ is None:
         return _not_held(node, slice_id)
+    if slice_.exclusive:
+        return _replace(node, slice_, replace(slice_, priority=priority))
     if not limits.covers(requests):
         return _out_of_bounds(f"limits {limits} of slice {slice_id} lie below its requests {requests}")
     allocated = slice_.allocated.at_most(limits)
@@ -182,19 +188,25 @@ def _join(node: values.Node, slice_: values.Slice, pod: values.PodRef) -> Change
     return _put(node, replace(slice_, pods=(*slice_.pods, pod)))
 
 
-def _new_slice(node: values.Node, request: values.Request, device_uuids: tuple[str, ...]) -> values.Slice:
+def _new_slice(
+    pool: values.Pool, node: values.Node, request: values.Request, device_uuids: tuple[str, ...]
+) -> values.Slice:
+    taken = inventory.taken(pool, node, request, device_uuids)
+    exclusive = request.constraints.exclusive
     return values.Slice(
         id=request.slice_id,
         pool_name=request.pool_name,
         claim=request.claim,
         pods=(request.pod,),
         device_uuids=device_uuids,
-        requests=request.requests,
-        allocated=request.requests,
-        limits=request.limits,
+        requests=taken,
+        allocated=taken,
+        limits=taken if exclusive else request.limits,
         priority=request.priority,
-        held_memory_bytes=request.requests.memory_bytes,
+        held_memory_bytes=taken.memory_bytes,
         revision=node.revision + 1,
+        exclusive=exclusive,
+        exclusion_group=request.constraints.exclusion_group,
     )
 
 
@@ -253,8 +265,12 @@ def _replace(node: values.Node, old: values.Slice, new: values.Slice) -> Change:
     return Change(node=node.name, revision=node.revision) if new == old else _put(node, new)
 
 
-def _found(free: Mapping[str, values.Amounts], uuid: str) -> str:
-    return f"{free[uuid]} free" if uuid in free else "no such usable GPU in the pool"
+def _found(device: inventory.DeviceRoom | None, request: values.Request) -> str:
+    if device is None:
+        return "it is no usable GPU of the pool"
+    if device.free.covers(request.requests):
+        return "the claim's constraints keep it off"
+    return f"it has {device.free} free"
 
 
 def _no_fit(message: str) -> values.Refusal:

@@ -23,6 +23,8 @@ AFTER_WRITE = "bounds-after-write"
 
 def differ(claim: values.Claim, entry: values.Slice, *, edited: bool) -> bool:
     """Whether a slice has still to follow its claim; an edit also ends wishes made before it."""
+    if entry.exclusive:  # it holds all of its devices, whatever the claim's bounds
+        return entry.priority != claim.priority
     bounds = (entry.requests, entry.limits, entry.priority) != (claim.requests, claim.limits, claim.priority)
     return bounds or (edited and entry.wanted is not None)
 
@@ -47,7 +49,7 @@ def decide(
         return change
     followed = ledger.applied(node, change)
     entry = followed.slices[slice_id]
-    if entry.allocated.covers(claim.requests):
+    if entry.exclusive or entry.allocated.covers(claim.requests):
         return _without_wish(node, change, entry) if edited else change
     if pool is None:
         return values.Refusal(

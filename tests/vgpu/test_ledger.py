@@ -294,3 +294,53 @@ def test_what_a_later_decision_puts_again_is_not_dropped() -> None:
 
     assert isinstance(second, ledger.Change)
     assert set(ledger.applied(node, ledger.merged(first, second)).slices) == {"pod-0"}
+
+
+def test_an_exclusive_slice_holds_all_of_its_devices() -> None:
+    pool = make.pool(reserved_gib=1, compute_overcommit=200, memory_overcommit=150)
+    asked = replace(make.request(), constraints=values.Constraints(exclusive=True))
+
+    slice_ = only(written(make.node(), ledger.hold(pool, make.node(), asked, ("GPU-node-0",))))
+
+    assert slice_.requests == slice_.allocated == slice_.limits == make.amounts(79, 100)
+    assert (slice_.held_memory_bytes, slice_.exclusive) == (79 * make.GIB, True)
+
+
+def test_an_exclusive_slice_follows_its_claim_in_priority_alone() -> None:
+    entry = replace(make.slice_(requests=make.amounts(79, 100)), exclusive=True)
+    node = make.node(slices=[entry])
+
+    change = ledger.retarget(
+        node, entry.id, requests=make.amounts(1, 100), limits=make.amounts(2, 100), priority=5
+    )
+
+    assert only(written(node, change)) == replace(entry, priority=5)
+
+
+@pytest.mark.parametrize(
+    ("there", "constraints"),
+    [
+        (make.slice_(), values.Constraints(exclusive=True)),
+        (
+            replace(make.slice_(claim=make.claim_ref("other")), exclusion_group="llm"),
+            values.Constraints(exclusion_group="llm"),
+        ),
+    ],
+)
+def test_company_that_constraints_forbid_is_refused(
+    there: values.Slice, constraints: values.Constraints
+) -> None:
+    asked = replace(make.request("next"), constraints=constraints)
+
+    found = ledger.hold(POOL, make.node(slices=[there]), asked, ("GPU-node-0",))
+
+    assert isinstance(found, values.Refusal)
+    assert "the claim's constraints keep it off" in found.message
+
+
+def test_a_slice_keeps_the_exclusion_group_of_its_claim() -> None:
+    asked = replace(make.request(), constraints=values.Constraints(exclusion_group="llm"))
+
+    node = written(make.node(), ledger.hold(POOL, make.node(), asked, ("GPU-node-0",)))
+
+    assert only(node).exclusion_group == "llm"

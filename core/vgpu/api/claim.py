@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from vgpu import values
-from vgpu.api import metadata, names, quantity, schema
+from vgpu.api import constraints, metadata, names, quantity, schema
 from vgpu.api import scaling as scaling_api
 from vgpu.api.errors import InvalidObject
 
@@ -68,6 +68,10 @@ class Spec(schema.Model):
     allocation_mode: Literal["PerPod", "Shared"] = "PerPod"
     resources: Resources
     priority: schema.Priority = 0
+    device_selector: constraints.DeviceSelector | None = None
+    exclusive: schema.Bool = False
+    exclusion_group: constraints.GroupName | None = None
+    topology: constraints.Topology = constraints.Topology()
     gang: Gang | None = None
     elasticity: Elasticity = Elasticity()
     cooperation: Cooperation = Cooperation()
@@ -108,10 +112,6 @@ class Decision(schema.Model):
     message: Annotated[str, StringConstraints(max_length=1024)]
 
 
-class Status(schema.Model):
-    """What the platform did and sees."""
-
-    pod_count: schema.Count | None = None
 class WaitingNodes(schema.Model):
     """Nodes that lack the same thing."""
 
@@ -155,16 +155,20 @@ class Waiting(schema.Model):
     progress: Annotated[str, StringConstraints(max_length=1024)] | None = None
 
 
+class Status(schema.Model):
+    """What the platform did and sees."""
+
+    pod_count: schema.Count | None = None
     replicas: ReplicaCounts | None = None
     selector: Annotated[str, StringConstraints(max_length=128)] | None = None
     allocated: schema.TotalAmounts | None = None
     summary: Summary | None = None
     allocations: Annotated[tuple[Allocation, ...], Field(max_length=256)] | None = None
+    waiting: Waiting | None = None
     last_decision: Decision | None = None
     conditions: schema.Conditions | None = None
 
 
-    waiting: Waiting | None = None
 def to_values(raw: Mapping[str, Any]) -> values.Claim:
     """The claim that a VGPUClaim object describes. Raises InvalidObject for what its schema refuses."""
     about = metadata.read(raw, kind=names.CLAIM_KIND)
@@ -187,6 +191,12 @@ def to_values(raw: Mapping[str, Any]) -> values.Claim:
         device_count=spec.device_count,
         mode=values.AllocationMode(spec.allocation_mode),
         priority=spec.priority,
+        constraints=constraints.to_values(
+            selector=spec.device_selector,
+            exclusive=spec.exclusive,
+            exclusion_group=spec.exclusion_group,
+            topology=spec.topology,
+        ),
         gang_pods=spec.gang.min_pods if spec.gang else 1,
         elasticity=values.ElasticityMode(spec.elasticity.mode),
         scaling=None if spec.scaling is None else scaling_api.to_values(spec.scaling),

@@ -4,13 +4,14 @@ The way is hot, thousands of nodes at a start, so it reads raw dictionaries by h
 what was wrong where that fails.
 """
 
+import sys
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
 from vgpu import values
-from vgpu.api import amounts, metadata, names, quantity, schema, timestamps
+from vgpu.api import amounts, constraints, metadata, names, quantity, schema, timestamps
 from vgpu.api.errors import InvalidObject
 
 Raw = Mapping[str, Any]
@@ -47,6 +48,8 @@ class Slice(schema.Model):
     held_memory: schema.Memory
     revision: schema.Count
     wanted: schema.Amounts | None = None
+    exclusive: schema.Bool | None = None
+    exclusion_group: constraints.GroupName | None = None
 
 
 class Spec(schema.Model):
@@ -147,6 +150,10 @@ def slice_to_json(entry: values.Slice) -> dict[str, Any]:
     }
     if entry.wanted is not None:
         written["wanted"] = amounts.to_json(entry.wanted)
+    if entry.exclusive:
+        written["exclusive"] = True
+    if entry.exclusion_group is not None:
+        written["exclusionGroup"] = entry.exclusion_group
     return written
 
 
@@ -212,6 +219,8 @@ def _slice(slice_id: str, entry: Raw) -> values.Slice:
         revision=_integer(entry["revision"]),
         priority=_integer(entry.get("priority", 0)),
         wanted=None if wanted is None else amounts.from_json(wanted),
+        exclusive=_truth(entry.get("exclusive", False)),
+        exclusion_group=entry.get("exclusionGroup"),
     )
 
 
@@ -243,9 +252,19 @@ def _device(entry: Raw) -> values.Device:
         vendor=_text(entry.get("vendor", "nvidia")),
         numa_node=None if numa_node is None else _integer(numa_node),
         healthy=_truth(entry.get("healthy", True)),
+        links=tuple([_link(link) for link in entry.get("links", ())]),
     )
 
 
+def _link(entry: Raw) -> values.Link:
+    return values.Link(
+        uuid=sys.intern(_text(entry["uuid"])),  # one text for all that link to it
+        kind=_LINKS[entry["type"]],
+        lanes=_integer(entry.get("laneCount", 0)),
+    )
+
+
+_LINKS = {kind.value: kind for kind in values.LinkKind}
 _STATES = {state.value: state for state in values.EnforcementState}
 _LACKS = {lack.value: lack for lack in values.Lack}
 

@@ -91,3 +91,34 @@ def test_a_gang_is_how_many_pods_start_together(gang: dict[str, Any], expected: 
     raw = claim_of({"requests": {"memory": "1Gi", "computePercent": 1}}, **gang)
 
     assert claim.to_values(raw).gang_pods == expected
+
+
+def test_a_claim_keeps_its_constraints() -> None:
+    raw = claim_of(
+        {"requests": {"memory": "16Gi", "computePercent": 100}},
+        deviceSelector={
+            "matchExpressions": [
+                {"key": "model", "operator": "In", "values": ["A100*", "H100"]},
+                {"key": "uuid", "operator": "NotIn", "values": ["GPU-1"]},
+            ]
+        },
+        exclusive=True,
+        exclusionGroup="llm",
+        topology={"numa": "Required"},
+    )
+
+    assert claim.to_values(raw).constraints == values.Constraints(
+        devices=(
+            values.Expression(key="model", operator=values.Operator.IN, values=("A100*", "H100")),
+            values.Expression(key="uuid", operator=values.Operator.NOT_IN, values=("GPU-1",)),
+        ),
+        exclusive=True,
+        exclusion_group="llm",
+        numa=values.NumaAlignment.REQUIRED,
+    )
+
+
+def test_a_claim_of_an_earlier_version_has_no_constraints() -> None:
+    raw = claim_of({"requests": {"memory": "16Gi", "computePercent": 25}})
+
+    assert claim.to_values(raw).constraints == values.UNCONSTRAINED

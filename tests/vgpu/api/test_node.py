@@ -1,5 +1,6 @@
 """Nodes: ledger and facts read back as they were written, garbage is named with its field."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ slices = st.builds(
     revision=st.integers(0, 2**40),
     priority=st.integers(-(10**9), 10**9),
     wanted=st.none() | amounts_of_any_size,
+    exclusive=st.booleans(),
+    exclusion_group=st.sampled_from([None, "llm", "a-1"]),
 )
 reports = st.builds(
     values.Enforced,
@@ -144,3 +147,25 @@ def test_an_escape_without_its_device_is_named() -> None:
 
     with pytest.raises(InvalidObject, match="deviceUUID"):
         node.to_values(broken)
+
+
+def test_a_device_tells_how_it_reaches_the_others() -> None:
+    links = [
+        {"uuid": "GPU-1", "type": "NVLink", "laneCount": 4},
+        {"uuid": "GPU-2", "type": "NUMANode"},
+    ]
+    entry = {"uuid": "GPU-0", "index": 0, "model": "A100", "memory": "80Gi", "links": links}
+
+    [found] = node.to_values({"metadata": {"name": "n"}, "status": {"devices": [entry]}}).devices
+
+    assert found.links == (
+        values.Link(uuid="GPU-1", kind=values.LinkKind.NVLINK, lanes=4),
+        values.Link(uuid="GPU-2", kind=values.LinkKind.NUMA_NODE),
+    )
+
+
+@given(slices)
+def test_a_slice_that_keeps_nobody_off_says_nothing_of_it(entry: values.Slice) -> None:
+    written = node.slice_to_json(replace(entry, exclusive=False, exclusion_group=None))
+
+    assert not {"exclusive", "exclusionGroup"} & written.keys()
