@@ -153,7 +153,7 @@ class Book:
         for request, _ in asked:
             self._withdraw(request.slice_id)
         found: dict[str, choice.Placement] = {}
-        why: choice.NoFit | values.Refusal | Elsewhere | None = self._over_quota(
+        why: choice.NoFit | values.Refusal | Elsewhere | None = self.over_quota(
             [request for request, _ in asked]
         )
         for request, offered in asked if why is None else ():
@@ -168,6 +168,17 @@ class Book:
             self._eased = eased  # all is as it was
             return Partly(placed=len(found), asked=len(asked), why=why)
         return found
+
+    def over_quota(self, asked: Sequence[values.Request]) -> values.Refusal | None:
+        """Why their namespace may not have all of these besides what it holds, None where it may."""
+        new = [request for request in asked if request.slice_id not in self._slice_nodes]
+        pool = self._pools.get(new[0].pool_name) if new else None
+        if pool is None:
+            return None
+        total = sum((request.requests.times(request.device_count) for request in new), values.NOTHING)
+        namespace = new[0].claim.namespace
+        verdict = quota.check(pool, self.used(pool.name), namespace=namespace, extra=total)
+        return verdict if isinstance(verdict, values.Refusal) else None
 
     def grant(self, slice_id: str) -> ledger.Change | values.Refusal:
         """Decide a slice's wish to grow, by quota and by device; promises count as given.
@@ -231,7 +242,7 @@ class Book:
         pool = self._pools.get(request.pool_name)
         if pool is None:
             return _no_pool(request.pool_name)
-        refusal = self._over_quota([request])
+        refusal = self.over_quota([request])
         if refusal is not None:
             return refusal
         self._demand(pool.name).ask(request)
@@ -239,17 +250,6 @@ class Book:
         if isinstance(found, choice.NoFit):
             return found
         return self._promise(request, found.node, found.device_uuids, now=now)
-
-    def _over_quota(self, asked: Sequence[values.Request]) -> values.Refusal | None:
-        """Why the namespace may not have all of this besides what it holds, None where it may."""
-        new = [request for request in asked if request.slice_id not in self._slice_nodes]
-        pool = self._pools.get(new[0].pool_name) if new else None
-        if pool is None:
-            return None
-        total = sum((request.requests.times(request.device_count) for request in new), values.NOTHING)
-        namespace = new[0].claim.namespace
-        verdict = quota.check(pool, self.used(pool.name), namespace=namespace, extra=total)
-        return verdict if isinstance(verdict, values.Refusal) else None
 
     def _promise(
         self, request: values.Request, node: str, device_uuids: tuple[str, ...], *, now: float

@@ -44,16 +44,17 @@ async def test_of_too_many_pods_the_rest_waits_with_reasons(bed: platform.Bed, t
 
 
 async def test_thirty_two_concurrent_callers_never_oversell_a_device(bed: platform.Bed, team: Team) -> None:
-    """With the scheduler stopped, 32 callers place and bind at the extender's port."""
+    """With the scheduler stopped, 32 callers place and bind pods whose gates somebody has opened."""
     scheduler = bed.schedulers[0].process
     await scheduler.stop()
     try:
         await team.claim("third", requests=objects.amounts("30Gi", 40))
-        await team.run("third", 2 * 2 * NODES + 40)
+        created = await team.run("third", 2 * 2 * NODES + 40)
+        turns = asyncio.Semaphore(CALLERS)
+        await asyncio.gather(*(_open(team, name, turns=turns) for name in created))
         pods, nodes = await team.pods(), list(bed.nodes)
 
         async with aiohttp.ClientSession(bed.extenders[0].url) as session:
-            turns = asyncio.Semaphore(CALLERS)
             bound = await asyncio.gather(*(_place(session, pod, nodes, turns=turns) for pod in pods))
 
         assert sum(bound) == 2 * 2 * NODES
@@ -71,6 +72,11 @@ async def _ledger_matches(bed: platform.Bed, *, bound: int, pending: int) -> Non
     asked = [slice_.requests for _, slice_ in picture.slices for _ in slice_.pods]
     assert sum(asked, values.NOTHING) == held
     assert sum(len(slice_.pods) for _, slice_ in picture.slices) == bound
+
+
+async def _open(team: Team, name: str, *, turns: asyncio.Semaphore) -> None:
+    async with turns:
+        await team.api.patch(f"{team.pods_path}/{name}", {"spec": {"schedulingGates": None}})
 
 
 async def _place(

@@ -15,7 +15,7 @@ POOLS = [objects.pool()]
 
 EXTENDER_POINTS = [
     f"{side}-{write}"
-    for write in ("slice", "binding", "release", "wake", "grant")
+    for write in ("slice", "nominate", "ungate", "binding", "release", "grant")
     for side in ("before", "after")
 ]
 OPERATOR_POINTS = [f"{write}-{side}-write" for write in ("status", "bounds") for side in ("before", "after")]

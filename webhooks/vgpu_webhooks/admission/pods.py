@@ -33,6 +33,9 @@ PRELOAD_MOUNT: Object = {
 }
 MOUNTS = (DIRECTORY_MOUNT, PRELOAD_MOUNT)
 
+GATE: Object = {"name": names.QUEUE_GATE}
+"""Keeps kube-scheduler away until the queue has a place for the pod."""
+
 # With apiVersion, as the API server defaults it: so what comes back compares equal.
 DEVICES: Object = {
     "name": DEVICES_VARIABLE,
@@ -53,6 +56,7 @@ def joined(pod: Object, claim: values.Claim) -> Object:
     changed = {
         **spec,
         "schedulerName": names.SCHEDULER_NAME,
+        "schedulingGates": _with(shape.objects(spec, "schedulingGates"), GATE),
         "volumes": _with(shape.objects(spec, "volumes"), VOLUME),
         "containers": [
             _container(each, resources(claim) if index == bearing else {})

@@ -15,18 +15,23 @@ from typing import Any
 import prometheus_client as prometheus
 
 from vgpu import reservations
-from vgpu_kube import errors, leadership, logs, protocol
+from vgpu_kube import errors, events, leadership, logs, protocol
 from vgpu_webhooks.extender import (
     bind,
     filter,  # noqa: A004 - the verb is called so
+    gangs,
     grant,
+    herald,
+    hold,
     lead,
     metrics,
     preempt,
     release,
+    rounds,
     turns,
+    usher,
     view,
-    wake,
+    waiting,
     wire,
     writing,
 )
@@ -35,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 LEASE_NAME = "vgpu-extender"
 
-REFUSALS = (bind.NotBound, view.Unanswerable, writing.Standby, errors.KubeError)
+REFUSALS = (bind.NotBound, hold.NotHeld, view.Unanswerable, writing.Standby, errors.KubeError)
 """What ends a call in an ``Error`` that kube-scheduler shows and tries again after."""
 
 TICK_SECONDS = 1.0
@@ -54,10 +59,6 @@ SILENCE_SECONDS = 180.0
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-EASE_SECONDS = 2.0
-"""How long Filter waits for Bindings under way; well below kube-scheduler's time limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,12 +93,20 @@ class Extender:
         )
         self._pod_turns = turns.Turns()
         self.releaser = self._made_releaser()
-        self.waker = self._made_waker()
+        self.gangs = gangs.Gangs(self.view)
+        self.herald = self._made_herald(kube)
+        self.waiting = self._made_waiting()
         self.granter = grant.Granter(
             seen=self.view, writer=self._writer, granted=self.metrics.grown, wished=self._hurried.set
         )
-        self.filter = filter.Filter(seen=self.view, releaser=self.releaser, clock=settings.clock)
+        self.filter = filter.Filter(
+            seen=self.view, releaser=self.releaser, groups=self.gangs, clock=settings.clock
+        )
+        self._holder = hold.Holder(
+            seen=self.view, writer=self._writer, releaser=self.releaser, clock=settings.clock
+        )
         self.binder = self._made_binder()
+        self.rounds = self._made_rounds()
         self.preempter = preempt.Preempter(seen=self.view)
         for cache in (self.view.pools, self.view.claims, self.view.nodes):
             cache.subscribe(lambda _: self._stirred.set())
@@ -139,13 +148,19 @@ class Extender:
             stirred=self._stirred.set,
         )
 
-    def _made_waker(self) -> wake.Waker:
-        return wake.Waker(
+    def _made_herald(self, kube: protocol.Kube) -> herald.Herald:
+        recorder = events.Recorder(
+            kube, component=LEASE_NAME, instance=self.settings.identity, now=self.settings.now
+        )
+        return herald.Herald(recorder, sleep=self.settings.sleep)
+
+    def _made_waiting(self) -> waiting.Waiting:
+        return waiting.Waiting(
             seen=self.view,
-            writer=self._writer,
+            releaser=self.releaser,
             clock=self.settings.clock,
-            stamp=lambda: self.settings.now().isoformat(timespec="milliseconds"),
             stirred=self._stirred.set,
+            left=self.herald.forget,
         )
 
     def _made_binder(self) -> bind.Binder:
@@ -153,7 +168,27 @@ class Extender:
             seen=self.view,
             writer=self._writer,
             releaser=self.releaser,
+            holder=self._holder,
+            muster=gangs.Muster(self.gangs, sleep=self.settings.sleep),
             pod_turns=self._pod_turns,
+        )
+
+    def _made_rounds(self) -> rounds.Rounds:
+        leader = usher.Usher(
+            writer=self._writer,
+            holder=self._holder,
+            releaser=self.releaser,
+            pod_turns=self._pod_turns,
+            stamp=lambda: self.settings.now().isoformat(timespec="milliseconds"),
+        )
+        return rounds.Rounds(
+            seen=self.view,
+            room=self.waiting,
+            groups=self.gangs,
+            leader=leader,
+            writer=self._writer,
+            crier=self.herald,
+            measured=self.metrics,
             clock=self.settings.clock,
         )
 
@@ -165,7 +200,12 @@ class Extender:
             "vgpu_placement_promises", "Places promised and not yet bound.", lambda: len(self.book.promises)
         )
         self.metrics.gauge(
-            "vgpu_pods_waiting", "Pods that were refused and wait.", lambda: self.waker.waiting
+            "vgpu_pods_waiting", "Pods that wait for a place.", lambda: len(self.waiting.entries)
+        )
+        self.metrics.gauge(
+            "vgpu_pods_under_way",
+            "Pods with a place that are not bound yet.",
+            lambda: self.waiting.under_way,
         )
 
     # Answers.
@@ -174,19 +214,18 @@ class Extender:
         """ExtenderFilterResult for a pod."""
         if not await self.lead.called(patience_seconds=self.settings.patience_seconds):
             return wire.filter_error(self._rejected("Standby", self._standby()))
-        await self.binder.backlog.eased(patience_seconds=EASE_SECONDS)
         try:
             with self.metrics.timed("filter"):
                 verdict = await self.filter.answer(args)
         except REFUSALS as error:
             if isinstance(error, view.Unanswerable):
-                self.waker.refused(args.pod, args.node_names)
+                self.waiting.refused(args.pod, args.node_names)
             return wire.filter_error(self._rejected(_reason(error), str(error)))
         if isinstance(verdict, filter.Placed):
-            self.waker.placed(args.pod.uid)
+            self.waiting.placed(args.pod, verdict.slice_id)
             self.metrics.placed("filter")
             return wire.placed(verdict.node)
-        self.waker.refused(args.pod, args.node_names)
+        self.waiting.refused(args.pod, args.node_names)
         self.metrics.rejected(verdict.kind)
         return wire.refused(verdict.reasons)
 
@@ -199,7 +238,7 @@ class Extender:
                 await self.binder.bind(args)
         except REFUSALS as error:
             return wire.binding_error(self._rejected(_reason(error), str(error)))
-        self.waker.placed(args.uid)
+        self.waiting.bound(args.uid)
         self.metrics.placed("bind")
         return wire.bound()
 
@@ -232,6 +271,7 @@ class Extender:
                 asyncio.create_task(self.lead.run(), name="extender lead"),
                 asyncio.create_task(self._keep_house(), name="extender housekeeping"),
                 asyncio.create_task(self._tick(), name="extender tick"),
+                asyncio.create_task(self.herald.run(), name="extender herald"),
             ]
             for task in tasks:
                 task.add_done_callback(self._ended)
@@ -287,19 +327,20 @@ class Extender:
         self.book.expire(self.settings.clock())
         await self.releaser.sweep()
         await self.granter.round()
-        await self.waker.round()
+        await self.rounds.round()
 
     async def _catch_up(self) -> None:
         await self.view.synced()
         await self.view.refresh_nodes()
 
     def _begin(self) -> None:
-        self.waker.adopt(list(self.view.waiting_pods()))
+        self.waiting.adopt([*self.view.waiting_pods(), *self.view.queued_pods()])
         self._stirred.set()
 
     def _stand_back(self) -> None:
         """Promises bind nobody but us: another process decides now."""
-        self.waker.reset()
+        self.rounds.stop()
+        self.waiting.reset()
         for slice_id in list(self.book.promises):
             self.book.cancel(slice_id)
 
@@ -314,6 +355,6 @@ class Extender:
 
 def _reason(error: Exception) -> str:
     """A refusal in one of few words, for metrics."""
-    if isinstance(error, bind.NotBound | view.Unanswerable):
+    if isinstance(error, bind.NotBound | hold.NotHeld | view.Unanswerable):
         return error.reason
     return type(error).__name__

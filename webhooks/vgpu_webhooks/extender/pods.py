@@ -12,7 +12,10 @@ FINISHED_PHASES = frozenset({"Succeeded", "Failed"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pod:
-    """A pod as far as it matters here. ``claim`` is its label's, ``created`` RFC 3339 and so in order."""
+    """A pod as far as it matters here. ``claim`` is its label's, ``created`` RFC 3339 and so in order.
+
+    ``refused`` is true once kube-scheduler has looked at it and found no node, by whichever rules.
+    """
 
     namespace: str
     name: str
@@ -22,14 +25,24 @@ class Pod:
     nominated: str | None = None
     finished: bool = False
     deleting: bool = False
-    gated: bool = False
+    gates: tuple[str, ...] = ()
+    refused: bool = False
     priority: int = 0
     created: str = ""
 
     @property
     def waits(self) -> bool:
         """True while kube-scheduler still has to place it."""
-        return self.node is None and not (self.finished or self.deleting or self.gated)
+        return self._alive and not self.gates
+
+    @property
+    def queued(self) -> bool:
+        """True while it waits in our queue: nobody else keeps a gate closed."""
+        return self._alive and self.gates == (names.QUEUE_GATE,)
+
+    @property
+    def _alive(self) -> bool:
+        return self.node is None and not (self.finished or self.deleting)
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
@@ -47,7 +60,8 @@ def decode(raw: Object) -> Pod:
         nominated=_text(status, "nominatedNodeName"),
         finished=_text(status, "phase") in FINISHED_PHASES,
         deleting=metadata.get("deletionTimestamp") is not None,
-        gated=bool(spec.get("schedulingGates")),
+        gates=tuple(_name(gate, "name") for gate in _objects(spec, "schedulingGates")),
+        refused=any(_is_refusal(condition) for condition in _objects(status, "conditions")),
         priority=_integer(spec, "priority"),
         created=_text(metadata, "creationTimestamp") or "",
     )
@@ -55,6 +69,19 @@ def decode(raw: Object) -> Pod:
 
 def _object(raw: Object, field: str) -> Object:
     return _typed(raw, field, dict, "an object") or {}
+
+
+def _objects(raw: Object, field: str) -> list[Object]:
+    found: list[Any] = _typed(raw, field, list, "a list") or []
+    return [each for each in found if isinstance(each, dict)]
+
+
+def _is_refusal(condition: Object) -> bool:
+    return (condition.get("type"), condition.get("status"), condition.get("reason")) == (
+        "PodScheduled",
+        "False",
+        "Unschedulable",
+    )
 
 
 def _text(raw: Object, field: str) -> str | None:

@@ -93,6 +93,13 @@ class Releaser:
         """Takes a pod out of its slice on ``node``; the caller has the pod's turn and knows it is unbound."""
         await self._give_back({uid}, node)
 
+    def hasten(self, uid: str) -> None:
+        """What an unbound pod holds goes back now, not when its time is up: it will not be bound there."""
+        if self._view.book.slice_of(uid) is not None:
+            self._unsettled[uid] = self._clock() - UNBOUND_SECONDS
+            self._ask_again.pop(uid, None)
+            self._stirred()
+
     async def _give_back(self, uids: set[str], node: str) -> None:
         if uids:
             await self._writer.change(node, lambda known: ledger.release(known, uids), point="release")

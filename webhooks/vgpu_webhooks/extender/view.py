@@ -94,6 +94,10 @@ class View:
         """The labelled pods that kube-scheduler still has to place."""
         return (pod for pod in self._pods_by_uid.values() if pod.waits)
 
+    def queued_pods(self) -> Iterator[pods.Pod]:
+        """The labelled pods behind our gate."""
+        return (pod for pod in self._pods_by_uid.values() if pod.queued)
+
     async def current_pod(self, namespace: str, name: str, uid: str) -> pods.Pod | None:
         """A pod as the API server has it now; None where this very pod is gone."""
         try:

@@ -4,6 +4,7 @@ Every write begins while the Lease is certainly ours and ends within the time th
 afterwards. What to write is decided by the caller, again for every newer ledger met.
 """
 
+import asyncio
 import logging
 from collections.abc import Iterable, Mapping
 from typing import Protocol
@@ -71,6 +72,7 @@ class Writer:
         """
         ask = batch.Ask(decide=decide, point=point)
         self._asks.setdefault(node, []).append(ask)
+        await asyncio.sleep(0)  # whoever decides on this node in the same breath shares the first write
         async with self._turns.turn(node):
             if not ask.done:
                 await self._write_all(node)
@@ -122,6 +124,27 @@ class Writer:
         crash.point("before-binding")
         await self._kube.bind(pod.namespace, pod.name, pod.uid, node, annotations, timeout=self._timeout)
         crash.point("after-binding")
+
+    async def nominate(self, pod: pods.Pod, node: str, *, reign: int) -> None:
+        """Tells kube-scheduler to try this node first for this very pod; raises Standby or KubeError."""
+        await self._claim_right(reign)
+        crash.point("before-nominate")
+        body = {"metadata": {"uid": pod.uid}, "status": {"nominatedNodeName": node}}
+        await self._kube.patch_merge(
+            resources.PODS, pod.name, body, pod.namespace, subresource="status", timeout=self._timeout
+        )
+        crash.point("after-nominate")
+
+    async def ungate(self, pod: pods.Pod, *, reign: int) -> None:
+        """Opens our gate, the only one left, of this very pod; raises Standby or KubeError."""
+        await self._claim_right(reign)
+        crash.point("before-ungate")
+        body = {"metadata": {"uid": pod.uid}, "spec": {"schedulingGates": None}}
+        raw: Object = await self._kube.patch_merge(
+            resources.PODS, pod.name, body, pod.namespace, timeout=self._timeout
+        )
+        crash.point("after-ungate")
+        self._view.pods.observe(raw)
 
     async def annotate(self, pod: pods.Pod, annotations: Mapping[str, str]) -> None:
         """Puts annotations on this very pod; raises Standby or KubeError."""

@@ -1,0 +1,293 @@
+"""Rounds: those that wait are decided in the order of ``vgpu.queue`` and led to their places.
+
+A no is remembered until room, quota or a claim has changed, so thousands that wait cost nothing while
+nothing changes. Gangs are decided as one. A pod for which kube-scheduler has offered nodes is tried on those
+only: so the two never send a pod back and forth.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass, replace
+
+from vgpu import queue, reservations, values
+from vgpu.placement import choice
+from vgpu_kube import logs
+from vgpu_webhooks.extender import gangs, herald, metrics, pods, usher, view, waiting, writing
+
+logger = logging.getLogger(__name__)
+
+BATCH = waiting.WINDOW // 4
+"""A round begins once so many may start, or all that wait: their slices share writes."""
+
+REVIEW_SECONDS = 30.0
+"""How often every no is asked again, whatever has changed."""
+
+UNGATED = "Ungated"
+
+NOBODY = values.PodRef(name="", uid="")
+NO_CLAIM = values.ClaimRef(namespace="", name="", uid="")
+
+
+@dataclass(frozen=True, slots=True)
+class _Party:
+    """Those that are decided together: one pod, or as many of a gang as have to start together."""
+
+    entries: tuple[waiting.Entry, ...]
+    requests: tuple[values.Request, ...]
+
+    @property
+    def ticket(self) -> queue.Ticket:
+        """The party's place in the queue: that of its oldest pod."""
+        pod, request = self.entries[0].pod, self.requests[0]
+        return queue.Ticket(
+            id=pod.uid,
+            pool_name=request.pool_name,
+            namespace=pod.namespace,
+            priority=(pod.priority, request.priority),
+            since=pod.created,
+        )
+
+
+class Rounds:
+    """Decides who of those that wait is next, and has them led to their places."""
+
+    def __init__(
+        self,
+        *,
+        seen: view.View,
+        room: waiting.Waiting,
+        groups: gangs.Gangs,
+        leader: usher.Usher,
+        writer: writing.Writer,
+        crier: herald.Herald,
+        measured: metrics.Metrics,
+        clock: Callable[[], float],
+    ) -> None:
+        self._view = seen
+        self._book = seen.book
+        self._waiting = room
+        self._gangs = groups
+        self._usher = leader
+        self._writer = writer
+        self._herald = crier
+        self._metrics = measured
+        self._clock = clock
+        self._claims_seen = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        seen.claims.subscribe(lambda _: self._claim_changed())
+
+    async def round(self) -> None:
+        """Decides about those whose last no may not hold any more; they are led on in the background."""
+        self._waiting.lapse()
+        due = self._due()
+        if due and self._waiting.room >= min(BATCH, len(due)):
+            await self._decide_in_order(due)
+        self._open_hopeless()
+
+    def stop(self) -> None:
+        """Ends what is under way: another process goes on, or none."""
+        for task in list(self._tasks):
+            task.cancel()
+
+    def _due(self) -> list[waiting.Entry]:
+        now, stamp = self._clock(), self._stamp()
+        return [
+            entry for entry in self._waiting.entries if entry.answered != stamp and entry.not_before <= now
+        ]
+
+    def _stamp(self) -> waiting.Stamp:
+        return self._book.eased, self._claims_seen + int(self._clock() // REVIEW_SECONDS)
+
+    def _claim_changed(self) -> None:
+        self._claims_seen += 1
+
+    async def _decide_in_order(self, due: list[waiting.Entry]) -> None:
+        parties = {party.ticket.id: party for party in self._parties(due)}
+        full: dict[object, choice.NoFit] = {}
+        led: list[Coroutine[None, None, None]] = []
+        for ticket in queue.in_order([party.ticket for party in parties.values()], self._share):
+            party = parties[ticket.id]
+            if self._waiting.room <= 0:
+                break
+            if all(self._waiting.waits(entry) for entry in party.entries):
+                led += self._decide(party, full)
+                await asyncio.sleep(0)  # many thousand nodes may have been looked at: Filter comes first
+        for work in led:  # together, so that slices of one node share a write
+            self._begin(work)
+
+    def _share(self, pool_name: str, namespace: str) -> float:
+        pool = self._book.pools.get(pool_name)
+        return 0.0 if pool is None else queue.share(pool, self._book.used(pool_name), namespace)
+
+    # Who is decided together.
+
+    def _parties(self, due: list[waiting.Entry]) -> Iterator[_Party]:
+        waiting_gangs: dict[gangs.Key, list[waiting.Entry]] = {}
+        for entry in due:
+            if self._gangs.lacking(entry.pod):
+                waiting_gangs.setdefault(gangs.key(entry.pod), [])
+            elif (request := self._request(entry)) is not None:
+                yield _Party((entry,), (request,))
+        if waiting_gangs:
+            yield from self._gang_parties(waiting_gangs)
+
+    def _gang_parties(self, found: dict[gangs.Key, list[waiting.Entry]]) -> Iterator[_Party]:
+        """The oldest of each gang that make it whole, with those that are on the way."""
+        for entry in self._waiting.entries:
+            if gangs.key(entry.pod) in found:
+                found[gangs.key(entry.pod)].append(entry)
+        coming = self._waiting.coming()
+        for claim, members in found.items():
+            lacking = self._gangs.lacking(members[0].pod) - coming[claim]
+            members.sort(key=lambda entry: (entry.pod.created, entry.pod.uid))
+            if lacking > len(members):
+                self._too_few(members, lacking)
+            elif lacking > 0:
+                yield from self._party(members[:lacking])
+            else:
+                for entry in members:
+                    yield from self._party([entry])
+
+    def _party(self, entries: list[waiting.Entry]) -> Iterator[_Party]:
+        requests = [request for entry in entries if (request := self._request(entry)) is not None]
+        if len(requests) == len(entries):
+            yield _Party(tuple(entries), tuple(requests))
+
+    def _too_few(self, members: list[waiting.Entry], lacking: int) -> None:
+        for entry in members:
+            size = self._gangs.size(entry.pod)
+            note = (
+                f"{size} pods of claim {entry.pod.claim} start together; {lacking - len(members)} are missing"
+            )
+            self._answer(entry, gangs.WAITING, note)
+
+    def _request(self, entry: waiting.Entry) -> values.Request | None:
+        """What a pod asks for, None where that cannot be said."""
+        try:
+            return self._view.known_request_of(entry.pod)
+        except view.Unanswerable as error:
+            self._answer(entry, error.reason, str(error))
+            return None
+
+    # The decision.
+
+    def _decide(
+        self, party: _Party, full: dict[object, choice.NoFit]
+    ) -> Iterator[Coroutine[None, None, None]]:
+        """What leads the party to its places, nothing where it has none."""
+        with self._metrics.timed("queue"):
+            found = self._place(party, full)
+        if isinstance(found, reservations.Partly):
+            self._refuse(party, found)
+            return
+        for entry, request in zip(party.entries, party.requests, strict=True):
+            nudged = not entry.pod.gates and len(party.entries) == 1
+            seconds = waiting.WOKEN_SECONDS if nudged else waiting.NOMINATED_SECONDS
+            self._waiting.start(entry.pod, request.slice_id, seconds)
+            self._herald.forget(entry.pod)
+        yield self._lead(party, found)
+
+    def _place(
+        self, party: _Party, full: dict[object, choice.NoFit]
+    ) -> dict[str, choice.Placement] | reservations.Partly:
+        """Promises a place to all of the party; a size that found no room this round is not tried again."""
+        shape = replace(party.requests[0], slice_id="", pod=NOBODY, claim=NO_CLAIM, limits=values.NOTHING)
+        kind = shape, party.entries[0].offered, len(party.entries)
+        if kind in full:
+            why = self._book.over_quota(party.requests) or full[kind]
+            return reservations.Partly(placed=0, asked=len(party.entries), why=why)
+        found = self._ask(party)
+        if isinstance(found, reservations.Partly) and isinstance(found.why, choice.NoFit):
+            full[kind] = found.why
+        return found
+
+    def _ask(self, party: _Party) -> dict[str, choice.Placement] | reservations.Partly:
+        now, offers = self._clock(), [entry.offered for entry in party.entries]
+        if len(offers) > 1:
+            return self._book.place_together(list(zip(party.requests, offers, strict=True)), now=now)
+        answer = self._book.place(party.requests[0], offers[0], now=now)
+        if isinstance(answer, choice.Placement):
+            return {party.requests[0].slice_id: answer}
+        return reservations.Partly(placed=0, asked=1, why=answer)
+
+    def _refuse(self, party: _Party, found: reservations.Partly) -> None:
+        reason, note = _worded(found)
+        for entry in party.entries:
+            self._answer(entry, reason, note)
+            if reason != values.Reason.NO_FIT:
+                entry.no_room_since = None
+            elif entry.no_room_since is None:
+                entry.no_room_since = self._clock()
+
+    def _answer(self, entry: waiting.Entry, reason: str, note: str) -> None:
+        entry.answered = self._stamp()
+        if entry.pod.gates:
+            self._herald.tell(entry.pod, reason, note)  # of the others kube-scheduler tells
+
+    # What follows from it.
+
+    async def _lead(self, party: _Party, found: dict[str, choice.Placement]) -> None:
+        reign = self._writer.reign
+        places = [
+            (entry.pod, found[request.slice_id].node)
+            for entry, request in zip(party.entries, party.requests, strict=True)
+        ]
+        in_ledger = len(places) > 1 or places[0][0].gates  # a lone pod without a gate may not come for long
+        if in_ledger and not await self._usher.hold(places):
+            for entry in party.entries:
+                self._waiting.put_back(entry)
+            return
+        told = await asyncio.gather(*(self._usher.tell(pod, node, reign=reign) for pod, node in places))
+        for entry, done in zip(party.entries, told, strict=True):
+            if not done:
+                self._waiting.put_back(entry)
+
+    def _open_hopeless(self) -> None:
+        """Shows pods to cluster autoscalers, which see no gated ones, once no node has had room for long."""
+        now = self._clock()
+        for entry in list(self._waiting.entries):
+            if entry.pod.queued and entry.no_room_since is not None and self._waiting.waits(entry):
+                patience = self._patience(entry.pod)
+                if now - entry.no_room_since >= patience:
+                    entry.no_room_since = now  # tried again after as long, should it not open
+                    note = (
+                        f"no node has had room for {patience:g} s: kube-scheduler and autoscalers see it now"
+                    )
+                    self._herald.tell(entry.pod, UNGATED, note)
+                    self._begin(self._open(entry.pod))
+
+    def _patience(self, pod: pods.Pod) -> float:
+        """The setting of its pool; forever where it has none any more."""
+        try:
+            pool = self._book.pools.get(self._view.known_request_of(pod).pool_name)
+        except view.Unanswerable:
+            pool = None
+        return float("inf") if pool is None else pool.ungate_after_seconds
+
+    async def _open(self, pod: pods.Pod) -> None:
+        await self._usher.open(pod, reign=self._writer.reign)
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work, name="extender queue")
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logs.event(logger, logging.ERROR, "leading a pod failed", reason=repr(task.exception()))
+
+
+def _worded(found: reservations.Partly) -> tuple[str, str]:
+    """A refusal as a word and a sentence."""
+    match found.why:
+        case choice.NoFit():
+            reason, note = str(values.Reason.NO_FIT), found.why.message
+        case values.Refusal():
+            reason, note = str(found.why.reason), found.why.message
+        case reservations.Elsewhere():
+            reason, note = str(values.Reason.NO_FIT), f"its slice is on {found.why.node} still"
+    if found.asked == 1:
+        return reason, note
+    return reason, f"{found.asked} pods start together and {found.placed} of them have a place; {note}"
