@@ -9,6 +9,8 @@ from vgpu_cli import options
 COMMANDS = {
     "status": "status",
     "tree": "tree",
+    "explain": "explain",
+    "resize": "resize",
     "cordon": "cordon",
     "uncordon": "cordon",
     "capabilities": "capabilities",
