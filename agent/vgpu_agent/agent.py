@@ -69,9 +69,6 @@ class Agent:
         self.view = View(kube, node_name)
         self.limits = Limits(home, clock=self._clock.monotonic, changed=self._tell)
         self.lender = Lender(self.limits)
-        self.publisher = Publisher(
-            kube, self.view, self.limits.reports, now=self._clock.now, sleep=self._clock.sleep
-        )
         self.discovery = discovery.Discovery(backend)
         self.work = metrics.Work(self.registry)
         self.facts = metrics.Facts(self.limits, self.lender, node=node_name, hami_names=hami_names)
@@ -79,6 +76,14 @@ class Agent:
         recorder = Recorder(kube, reporting.COMPONENT, node_name, now=self._moment)
         self.reporter = reporting.Reporter(recorder, self.view, self.work)
         self.auditor = audit.Auditor(self.reporter.escaped)
+        self.publisher = Publisher(
+            kube,
+            self.view,
+            self.limits.reports,
+            self.auditor.standing,
+            now=self._clock.now,
+            sleep=self._clock.sleep,
+        )
         self.ready = asyncio.Event()
 
     @property
@@ -161,6 +166,7 @@ class Agent:
                 self.facts.device_memory_used[uuid] = sum(each.memory_bytes or 0 for each in processes)
                 escaped = audit.escapes(uuid, processes, holdings.get(uuid, []), pod_of=audit.pod_of)
                 self.auditor.judge(uuid, escaped)
+        self.publisher.look()
 
     def _holdings(self) -> dict[str, list[audit.Holding]]:
         holdings: defaultdict[str, list[audit.Holding]] = defaultdict(list)

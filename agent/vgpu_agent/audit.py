@@ -1,7 +1,8 @@
 """Compares what the driver sees with what slices account for, and tells what escaped the shim.
 
 A process is known by its control group, which names its pod; containers are not asked. Whatever a driver
-does not answer is not judged. Nothing is stopped here: a report is a log line, a metric and an Event.
+does not answer is not judged. Nothing is stopped here: a report is a log line, a metric, an Event and, while
+it lasts, an entry of the VGPUNode's status, by which the operator acts where the pool wants that.
 """
 
 import logging
@@ -16,6 +17,9 @@ from vgpu_kube import logs
 
 TOLERANCE_BYTES = 1024 * values.MIB
 """Contexts, modules and what the driver keeps for itself are in its figure and in no account."""
+
+STANDS_AFTER = 2
+"""Account and driver are not read in one instant: what one look found may have been between the two."""
 
 _POD_UID = re.compile(r"pod([0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12})")
 
@@ -95,15 +99,27 @@ class Auditor:
 
     def __init__(self, tell: Callable[[Escape], None]) -> None:
         self._tell = tell
-        self._told: set[tuple[str, str]] = set()
+        self._lasting: dict[tuple[str, str], tuple[Escape, int]] = {}  # as found first, and how often since
 
     def judge(self, device: str, found: list[Escape]) -> None:
         """Tells what is new on a device; forgets what has ended there."""
         now = {(each.device, each.pod_uid): each for each in found}
-        for key in now.keys() - self._told:
+        for key in now.keys() - self._lasting.keys():
             logs.event(logger, logging.WARNING, "escape found", pod=key[1], device=device, what=now[key])
             self._tell(now[key])
-        self._told = {key for key in self._told if key[0] != device} | now.keys()
+        known = self._lasting
+        self._lasting = {key: entry for key, entry in known.items() if key[0] != device}
+        for key, escape in now.items():
+            first, times = known.get(key, (escape, 0))
+            self._lasting[key] = first, times + 1
+
+    def standing(self) -> dict[str, values.Escape]:
+        """What was found in several looks in a row, by the pod's UID: it may be acted upon."""
+        return {
+            first.pod_uid: values.Escape(device_uuid=first.device, message=str(first))
+            for first, times in self._lasting.values()
+            if times >= STANDS_AFTER
+        }
 
 
 def _by_pod(processes: Iterable[devices.ProcessUse], pod_of: Callable[[int], str | None]) -> dict[str, int]:

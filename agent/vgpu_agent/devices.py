@@ -5,7 +5,6 @@ block, hang and fail as drivers do: ``asking`` calls them, nobody else.
 """
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import Protocol
 
 from vgpu import enforcement, values
@@ -19,35 +18,15 @@ class NotSupportedError(BackendError):
     """The driver or device does not know the question; asking again does not help."""
 
 
-class LinkKind(Enum):
-    """The nearest thing that two GPUs of a node share, the best first."""
-
-    NVLINK = "NVLink"
-    PCIE_SWITCH = "PCIeSwitch"
-    HOST_BRIDGE = "HostBridge"
-    NUMA_NODE = "NUMANode"
-    MACHINE = "Machine"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
-    """The best way from a GPU to another one; ``lanes`` counts parallel NVLinks."""
-
-    uuid: str
-    kind: LinkKind
-    lanes: int = 0
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A GPU as found: its facts, what it can isolate, how it reaches the others, what is wrong with it.
+    """A GPU as found: its facts, what it can isolate, what is wrong with it.
 
     ``fault`` is empty for a healthy device.
     """
 
     device: values.Device
     isolation: enforcement.Isolation = enforcement.FULL
-    links: tuple[Link, ...] = ()
     fault: str = ""
 
 

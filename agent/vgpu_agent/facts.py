@@ -42,7 +42,8 @@ def device(found: devices.Found) -> Object:
     """One entry of status.devices, with every member that the API server would default."""
     return node.device_to_json(found.device) | {
         "links": [
-            {"uuid": link.uuid, "type": link.kind.value, "laneCount": link.lanes} for link in found.links
+            {"uuid": link.uuid, "type": link.kind.value, "laneCount": link.lanes}
+            for link in found.device.links
         ],
         "isolation": {
             "memory": found.isolation.memory.value,
@@ -75,7 +76,12 @@ def report(enforced: values.Enforced, pressure: Iterable[str]) -> Object:
     return node.enforced_to_json(enforced) | {"pressure": sorted(pressure)}
 
 
-def status_changes(status: Object, found: Sequence[Object] | None, reports: Mapping[str, Object]) -> Object:
+def status_changes(
+    status: Object,
+    found: Sequence[Object] | None,
+    reports: Mapping[str, Object],
+    escapes: Mapping[str, Object],
+) -> Object:
     """What of a VGPUNode's status has to be written, as a merge patch of it; empty where it says all.
 
     ``found`` None leaves the devices as they are.
@@ -83,10 +89,15 @@ def status_changes(status: Object, found: Sequence[Object] | None, reports: Mapp
     changes: Object = {}
     if found is not None and status.get("devices", []) != list(found):
         changes["devices"] = list(found)
-    reported = status.get("slices") or {}
-    gone: Object = dict.fromkeys(reported.keys() - reports.keys())
-    slices = gone | {id_: each for id_, each in reports.items() if reported.get(id_) != each}
-    return changes | ({"slices": slices} if slices else {})
+    for name, wished in (("slices", reports), ("escapes", escapes)):
+        if entries := _entry_changes(status.get(name) or {}, wished):
+            changes[name] = entries
+    return changes
+
+
+def _entry_changes(written: Mapping[str, Object], wished: Mapping[str, Object]) -> Object:
+    gone: Object = dict.fromkeys(written.keys() - wished.keys())
+    return gone | {id_: each for id_, each in wished.items() if written.get(id_) != each}
 
 
 def totals(found: Iterable[devices.Found], pools: Iterable[values.Pool], owner: Object) -> dict[str, str]:

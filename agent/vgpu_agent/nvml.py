@@ -25,12 +25,12 @@ https://docs.nvidia.com/deploy/xid-errors/ lists the codes.
 """
 
 _ANCESTORS = {
-    pynvml.NVML_TOPOLOGY_INTERNAL: devices.LinkKind.PCIE_SWITCH,
-    pynvml.NVML_TOPOLOGY_SINGLE: devices.LinkKind.PCIE_SWITCH,
-    pynvml.NVML_TOPOLOGY_MULTIPLE: devices.LinkKind.PCIE_SWITCH,
-    pynvml.NVML_TOPOLOGY_HOSTBRIDGE: devices.LinkKind.HOST_BRIDGE,
-    pynvml.NVML_TOPOLOGY_NODE: devices.LinkKind.NUMA_NODE,
-    pynvml.NVML_TOPOLOGY_SYSTEM: devices.LinkKind.MACHINE,
+    pynvml.NVML_TOPOLOGY_INTERNAL: values.LinkKind.PCIE_SWITCH,
+    pynvml.NVML_TOPOLOGY_SINGLE: values.LinkKind.PCIE_SWITCH,
+    pynvml.NVML_TOPOLOGY_MULTIPLE: values.LinkKind.PCIE_SWITCH,
+    pynvml.NVML_TOPOLOGY_HOSTBRIDGE: values.LinkKind.HOST_BRIDGE,
+    pynvml.NVML_TOPOLOGY_NODE: values.LinkKind.NUMA_NODE,
+    pynvml.NVML_TOPOLOGY_SYSTEM: values.LinkKind.MACHINE,
 }
 
 _UNKNOWN = (
@@ -139,10 +139,12 @@ class NVML:
 
     def _link(self) -> None:
         for index, known in self._known.items():
-            if not known.found.links and len(self._known) > 1:
+            device = known.found.device
+            if not device.links and len(self._known) > 1:
                 others = [other for number, other in self._known.items() if number != index]
                 links = tuple(_link(known.handle, other) for other in others)
-                self._known[index] = replace(known, found=replace(known.found, links=links))
+                found = replace(known.found, device=replace(device, links=links))
+                self._known[index] = replace(known, found=found)
 
     def _judged(self, known: _Known) -> devices.Found:
         fault = self._faults.get(known.found.device.uuid) or _memory_fault(known.handle)
@@ -177,15 +179,15 @@ def _numa_node(handle: Any) -> int | None:  # noqa: ANN401 -- pynvml has no type
     return found if found >= 0 else None  # -1: the firmware does not say
 
 
-def _link(handle: Any, other: _Known) -> devices.Link:  # noqa: ANN401 -- pynvml has no types
+def _link(handle: Any, other: _Known) -> values.Link:  # noqa: ANN401 -- pynvml has no types
     uuid = other.found.device.uuid
     lanes = sum(1 for end in _link_ends(handle) if end == _bus_id(other.handle))
     if not lanes and _joined_by_switch(handle, other.handle):
         lanes = sum(1 for _ in _link_ends(handle))
     if lanes:
-        return devices.Link(uuid=uuid, kind=devices.LinkKind.NVLINK, lanes=lanes)
+        return values.Link(uuid=uuid, kind=values.LinkKind.NVLINK, lanes=lanes)
     level = _answer(pynvml.nvmlDeviceGetTopologyCommonAncestor, handle, other.handle)
-    return devices.Link(uuid=uuid, kind=_ANCESTORS.get(level, devices.LinkKind.MACHINE))
+    return values.Link(uuid=uuid, kind=_ANCESTORS.get(level, values.LinkKind.MACHINE))
 
 
 def _link_ends(handle: Any) -> Iterator[str]:  # noqa: ANN401 -- pynvml has no types

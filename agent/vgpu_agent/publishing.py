@@ -7,9 +7,10 @@ not changed, but for a heartbeat a minute. What should stand there is said in ``
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from vgpu.api import timestamps
+from vgpu import values
+from vgpu.api import node, timestamps
 from vgpu_agent import devices, facts
 from vgpu_agent.view import View
 from vgpu_kube import errors, logs
@@ -26,8 +27,8 @@ logger = logging.getLogger(__name__)
 class Publisher:
     """Keeps the objects of one node equal to what is found and in force.
 
-    ``reports`` gives the entries of status.slices that should stand there now. ``look`` says that something
-    may have changed; several looks are one write.
+    ``reports`` gives the entries of status.slices that should stand there now, ``escapes`` what
+    status.escapes should tell. ``look`` says that something may have changed; several looks are one write.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Publisher:
         kube: Kube,
         view: View,
         reports: Callable[[], dict[str, Object]],
+        escapes: Callable[[], Mapping[str, values.Escape]],
         *,
         now: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -42,6 +44,7 @@ class Publisher:
         self._kube = kube
         self._view = view
         self._reports = reports
+        self._escapes = escapes
         self._now = now
         self._sleep = sleep
         self._found: Sequence[devices.Found] | None = None
@@ -98,7 +101,8 @@ class Publisher:
             return
         status = ledger.raw.get("status", {})
         found = None if self._found is None else [facts.device(each) for each in self._found]
-        changes = facts.status_changes(status, found, self._reports())
+        escapes = {uid: node.escape_to_json(each) for uid, each in self._escapes().items()}
+        changes = facts.status_changes(status, found, self._reports(), escapes)
         if not changes and not self._heartbeat_due(ledger.node.heartbeat_at):
             return
         changes["heartbeatTime"] = timestamps.format_time(self._now())

@@ -66,6 +66,16 @@ print("self", greedy(), flush=True)
 """
 )
 
+# Starts Python anew through a dynamic loader that preloads nothing, so without the shim.
+ESCAPED = """
+import os, sys
+loader = open("/lib64/ld-linux-x86-64.so.2", "rb").read().replace(b"/etc/ld.so.preload", b"/etc/ld.so.nothing")
+with open("/tmp/loader", "wb") as file:
+    file.write(loader)
+os.chmod("/tmp/loader", 0o755)
+os.execv("/tmp/loader", ["/tmp/loader", os.path.realpath(sys.executable), "-c", sys.argv[1]])
+"""
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def bed() -> AsyncIterator[RealBed]:
@@ -180,6 +190,55 @@ async def test_a_container_without_root_and_with_a_read_only_root_is_limited(
 
     await process.until(over, timeout_seconds=60, awaited="what it got")
     assert bed.output(await bed.api.get(f"{team.pods_path}/{name}"), "main").strip() == "1024"
+
+
+async def test_what_escapes_its_slice_is_told_and_stopped_where_the_pool_says_so(
+    bed: RealBed, team: Team
+) -> None:
+    await team.claim("thief", requests=objects.amounts("1Gi", 25))
+    stays = GREEDY + "import time\nprint(greedy(), flush=True)\ntime.sleep(1000)"
+    container = serving.program(bed, ["-c", ESCAPED, stays])
+    [name] = await team.run(
+        "thief", containers=[container], restartPolicy="Never", hostPID=True, terminationGracePeriodSeconds=1
+    )  # the simulated driver reports the PIDs of the namespace, the real one those of the host
+    about = (await bed.api.get(f"{team.pods_path}/{name}"))["metadata"]
+    await process.until(
+        lambda: _told(bed, team, "GPUMemoryUnaccounted"), timeout_seconds=60, awaited="the escape to be told"
+    )
+    await process.until(
+        lambda: _accused(bed, about["uid"]), timeout_seconds=15, awaited="the escape in the node's status"
+    )
+    assert "deletionTimestamp" not in (await bed.api.get(f"{team.pods_path}/{name}"))["metadata"]
+
+    await _on_escape(bed, "Stop")
+
+    await process.until(
+        lambda: _told(bed, team, "EscapeStopped"), timeout_seconds=15, awaited="the escape to be stopped"
+    )
+    await process.until(
+        lambda: _acquitted(bed, about["uid"]), timeout_seconds=30, awaited="the node's status without it"
+    )
+    await _on_escape(bed, "Report")
+
+
+async def _on_escape(bed: RealBed, says: str) -> None:
+    await bed.api.patch(
+        "/apis/vgpu.dev/v1alpha1/vgpupools/a100", {"spec": {"audit": {"onEscape": says}}}
+    )
+
+
+async def _told(bed: RealBed, team: Team, reason: str) -> bool:
+    events, _ = await bed.api.list(f"/apis/events.k8s.io/v1/namespaces/{team.namespace}/events")
+    return any(each["reason"] == reason for each in events)
+
+
+async def _accused(bed: RealBed, uid: str) -> bool:
+    node = await bed.api.get(f"/apis/vgpu.dev/v1alpha1/vgpunodes/{bed.node_name}")
+    return uid in node["status"].get("escapes", {})
+
+
+async def _acquitted(bed: RealBed, uid: str) -> bool:
+    return not await _accused(bed, uid)
 
 
 async def _mounting(bed: RealBed, team: Team, pod: Object) -> bool:

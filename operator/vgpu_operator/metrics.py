@@ -32,6 +32,12 @@ class Metrics:
             ["direction", "result"],
             registry=registry,
         )
+        self.escapes = Counter(
+            "vgpu_escapes_stopped_total",
+            "Evictions of pods that used a GPU outside of their slice, by result.",
+            ["pool", "result"],
+            registry=registry,
+        )
         self._pool_claims = Gauge(
             "vgpu_pool_claims", "Claims of a pool, by state.", ["pool", "state"], registry=registry
         )

@@ -8,11 +8,14 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from vgpu import values
 from vgpu_kube import resources
 from vgpu_kube.events import Recorder
+from vgpu_kube.informer import Change
 from vgpu_kube.objects import Key
 from vgpu_kube.protocol import Kube
 from vgpu_operator.claims import Claims
+from vgpu_operator.escapes import Escapes
 from vgpu_operator.metrics import Metrics
 from vgpu_operator.pools import Pools
 from vgpu_operator.publishing import Publisher
@@ -56,9 +59,12 @@ class Reconciler:
             Publisher(kube, resources.VGPU_CLAIMS, self.view.claims, recorder, metrics, now=now),
             metrics,
         )
+        self.escapes = Escapes(kube, self.view, recorder, metrics)
         self.pool_queue: Workqueue[str] = Workqueue(self.pools.reconcile, name="pool", sleep=sleep)
         self.claim_queue: Workqueue[Key] = Workqueue(self.claims.reconcile, name="claim", sleep=sleep)
+        self.escape_queue: Workqueue[str] = Workqueue(self.escapes.reconcile, name="escapes", sleep=sleep)
         self._judging = False
+        self.view.nodes.subscribe(self._node_changed)
         self.view.subscribe(
             on_claim=self._claim_changed, on_edit=self._claim_edited, on_pool=self._pool_changed
         )
@@ -79,11 +85,13 @@ class Reconciler:
             self.pool_queue.wake(pool)
         for claim in self.view.claims.items:
             self.claim_queue.wake(claim)
+        self._look_at_escapes()
 
     async def stop(self) -> None:
         """Ends all runs; nothing is written afterwards."""
         await self.pool_queue.stop()
         await self.claim_queue.stop()
+        await self.escape_queue.stop()
 
     async def look_for_room(self) -> None:
         """Looks at claims that wait again and again, where room has changed; runs until cancelled."""
@@ -111,3 +119,12 @@ class Reconciler:
         self.claims.room_changed(pool)
         if self._judging:
             self.pool_queue.wake(pool)
+            self._look_at_escapes()
+
+    def _node_changed(self, change: Change[values.Node]) -> None:
+        if self.escapes.see(change) and self._judging:
+            self.escape_queue.wake(change.key[1])
+
+    def _look_at_escapes(self) -> None:
+        for node in self.escapes.nodes:
+            self.escape_queue.wake(node)

@@ -72,3 +72,26 @@ def test_a_process_is_known_by_its_control_group(tmp_path: pathlib.Path, groups:
 
     assert audit.pod_of(7, proc=tmp_path) == POD
     assert audit.pod_of(8, proc=tmp_path) is None
+
+
+def test_an_escape_stands_once_it_was_found_twice_in_a_row_and_as_it_was_found_first() -> None:
+    auditor = audit.Auditor(lambda _: None)
+    first, later = found((1, 30), accounted_gib=1), found((1, 40), accounted_gib=1)
+
+    auditor.judge("GPU-0", first)
+    assert auditor.standing() == {}
+    auditor.judge("GPU-0", later)
+
+    assert auditor.standing() == {POD: values.Escape(device_uuid="GPU-0", message=str(first[0]))}
+    auditor.judge("GPU-0", [])
+    assert auditor.standing() == {}
+
+
+def test_what_lasts_on_one_device_does_not_end_with_a_look_at_another() -> None:
+    auditor = audit.Auditor(lambda _: None)
+    escape = found((1, 30), accounted_gib=1)
+
+    for device, seen in (("GPU-0", escape), ("GPU-1", []), ("GPU-0", escape), ("GPU-1", [])):
+        auditor.judge(device, seen)
+
+    assert list(auditor.standing()) == [POD]

@@ -70,7 +70,7 @@ def test_every_gpu_is_found_with_its_facts(ask: Any) -> None:
 def test_links_name_the_nearest_thing_two_gpus_share(ask: Any) -> None:
     first, _, _ = ask("show(backend.list_devices())")
 
-    found = {each["uuid"]: (each["kind"], each["lanes"]) for each in first["links"]}
+    found = {each["uuid"]: (each["kind"], each["lanes"]) for each in first["device"]["links"]}
     assert found.pop("GPU-11111111-2222-3333-4444-555555555555") == ("NVLink", 4)
     assert list(found.values()) == [("Machine", 0)]
 

@@ -18,8 +18,14 @@ from vgpu_kube.resources import NODES, VGPU_NODES, VGPU_POOLS
 from vgpu_kube.testing import Clock, Cluster, settle
 
 GPU = devices.Found(
-    device=values.Device(uuid="GPU-0", index=0, model="A100", memory_bytes=80 * values.GIB, numa_node=1),
-    links=(devices.Link(uuid="GPU-1", kind=devices.LinkKind.NVLINK, lanes=4),),
+    device=values.Device(
+        uuid="GPU-0",
+        index=0,
+        model="A100",
+        memory_bytes=80 * values.GIB,
+        numa_node=1,
+        links=(values.Link(uuid="GPU-1", kind=values.LinkKind.NVLINK, lanes=4),),
+    ),
 )
 REPORT = facts.report(builders.enforced(16, revision=3), ["Throttled"])
 DOWN = errors.Unavailable(0, "TimeoutError", "no answer in time")
@@ -32,6 +38,7 @@ class Scene:
     view: View
     publisher: Publisher
     reports: dict[str, Object]
+    escapes: dict[str, values.Escape]
 
     async def settle(self) -> None:
         await self.publisher.settle()
@@ -53,13 +60,19 @@ async def scene() -> AsyncIterator[Scene]:
     capacity = {"capacity": {"pods": "250"}}
     cluster.add(NODES, {"metadata": {"name": "node-0", "labels": {"gpu": "a100"}}, "status": capacity})
     view, reports = View(cluster, "node-0"), dict[str, Object]()
+    escapes = dict[str, values.Escape]()
     publisher = Publisher(
-        cluster, view, lambda: reports, now=lambda: clock.now().timestamp(), sleep=clock.sleep
+        cluster,
+        view,
+        lambda: reports,
+        lambda: escapes,
+        now=lambda: clock.now().timestamp(),
+        sleep=clock.sleep,
     )
     async with view:
         await view.synced()
         publisher.found([GPU])
-        yield Scene(cluster, clock, view, publisher, reports)
+        yield Scene(cluster, clock, view, publisher, reports, escapes)
 
 
 async def test_a_node_is_published_with_owner_labels_devices_and_totals(scene: Scene) -> None:
@@ -206,4 +219,17 @@ def test_devices_are_remembered_from_what_was_published() -> None:
         "status": {"devices": [facts.device(GPU)]},
     }
 
-    assert facts.remembered(ledger) == (dataclasses.replace(GPU, links=()),)
+    assert facts.remembered(ledger) == (GPU,)
+
+
+async def test_an_escape_stands_in_the_status_while_it_lasts(scene: Scene) -> None:
+    await scene.settle()
+    await scene.settle()
+    scene.escapes["pod-uid"] = values.Escape(device_uuid="GPU-0", message="seen")
+    await scene.settle()
+    assert scene.ledger["status"]["escapes"] == {"pod-uid": {"deviceUUID": "GPU-0", "message": "seen"}}
+
+    scene.escapes.clear()
+    await scene.settle()
+
+    assert scene.ledger["status"]["escapes"] == {}
