@@ -43,6 +43,7 @@ class Book:
         self._demands: dict[str, demand.Demand] = {}
         self._changed: dict[str, set[str]] = {}  # by pool: nodes that its board has not seen as they are
         self._growing: dict[str, tuple[str, str, values.Amounts]] = {}
+        self._silent: frozenset[str] = frozenset()
         self._eased = 0
 
     @property
@@ -86,6 +87,14 @@ class Book:
         self._eased += 1
         self._touch(name)
 
+    def see_silent(self, names: Collection[str]) -> None:
+        """Take in which nodes' agents are silent now: those nodes take nothing new, what they hold stays."""
+        silent = frozenset(names)
+        for name in self._silent ^ silent:
+            self._touch(name)
+        self._eased += not self._silent <= silent
+        self._silent = silent
+
     def see_pool(self, pool: values.Pool) -> None:
         """Take in a pool; where it has changed in more than quotas, its rooms are read anew."""
         known = self._pools.get(pool.name)
@@ -111,8 +120,7 @@ class Book:
         for promise in self._open_promises():
             if promise.request.pool_name == pool_name:
                 namespace = promise.request.claim.namespace
-                amount = promise.request.requests.times(promise.request.device_count)
-                totals[namespace] = totals.get(namespace, values.NOTHING) + amount
+                totals[namespace] = totals.get(namespace, values.NOTHING) + promise.total
         for growing_pool, namespace, amount in self._growing.values():
             if growing_pool == pool_name:
                 totals[namespace] = totals.get(namespace, values.NOTHING) + amount
@@ -233,7 +241,9 @@ class Book:
         return self._demand(pool_name).mix(now=now)
 
     def room(self, pool: values.Pool, name: str) -> inventory.NodeRoom:
-        """The room of one node for a pool, promises taken off."""
+        """The room of one node for a pool, promises taken off; none where its agent is silent."""
+        if name in self._silent:
+            return inventory.silent_room(name)
         return inventory.room(pool, self._nodes[name], self._promises_on(name))
 
     def _place_anew(
@@ -249,13 +259,21 @@ class Book:
         found = self._board(pool, now=now).place(request, names)
         if isinstance(found, choice.NoFit):
             return found
-        return self._promise(request, found.node, found.device_uuids, now=now)
+        taken = inventory.taken(pool, self._nodes[found.node], request, found.device_uuids)
+        if taken != request.requests:  # which devices an exclusive request takes whole is known only now
+            refusal = self.over_quota([replace(request, requests=taken)])
+        return refusal or self._promise(request, found.node, found.device_uuids, now=now)
 
     def _promise(
         self, request: values.Request, node: str, device_uuids: tuple[str, ...], *, now: float
     ) -> choice.Placement:
+        pool = self._pools[request.pool_name]
         self._promises[request.slice_id] = inventory.Promise(
-            request=request, node=node, device_uuids=device_uuids, expires_at=now + self._promise_seconds
+            request=request,
+            node=node,
+            device_uuids=device_uuids,
+            expires_at=now + self._promise_seconds,
+            taken=inventory.taken(pool, self._nodes[node], request, device_uuids),
         )
         self._touch(node)
         return choice.Placement(node=node, device_uuids=device_uuids)

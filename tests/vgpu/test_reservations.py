@@ -1,10 +1,12 @@
 """Who is promised what while the ledger does not have it yet."""
 
+from dataclasses import replace
+
 import pytest
 
 import builders as make
 from vgpu import ledger, reservations, values
-from vgpu.placement import choice, mix
+from vgpu.placement import choice, explain, mix
 
 SHARED = "uid-team-a-llm"
 
@@ -321,3 +323,44 @@ def test_a_pool_that_changes_only_its_quotas_keeps_what_it_knows_of_its_nodes() 
     desk.see_pool(make.pool(quotas={}))
 
     assert isinstance(desk.place(make.request("pod-1"), ["a", "b"], now=0), values.Refusal)
+
+
+def exclusive(pod: str) -> values.Request:
+    asked = make.request(pod, requests=make.amounts(1, 100))
+    return replace(asked, constraints=values.Constraints(exclusive=True))
+
+
+def test_an_exclusive_request_counts_all_of_its_device_against_the_quota() -> None:
+    quota = values.Quota(nominal=make.amounts(100, 200), borrowing_limit=values.NOTHING)
+    desk = book(pool=make.pool(quotas={"team-a": quota}))
+
+    first = desk.place(exclusive("pod-0"), None, now=0)
+    second = desk.place(exclusive("pod-1"), None, now=0)
+
+    assert isinstance(first, choice.Placement)
+    assert desk.used("a100") == {"team-a": make.amounts(80, 100)}
+    assert isinstance(second, values.Refusal)
+    assert second.reason is values.Reason.WAITING_FOR_QUOTA
+
+
+def test_nobody_is_placed_beside_an_exclusive_promise_and_it_is_kept_when_asked_again() -> None:
+    desk = book(make.node("a"))
+
+    answers = [desk.place(exclusive("pod-0"), ["a"], now=float(at)) for at in range(2)]
+
+    assert [placed(answer).device_uuids for answer in answers] == [("GPU-a",), ("GPU-a",)]
+    assert isinstance(desk.place(make.request("pod-1"), ["a"], now=2), choice.NoFit)
+
+
+def test_a_silent_node_takes_nothing_new_keeps_what_it_holds_and_comes_back() -> None:
+    desk = book(make.node("a", slices=[make.slice_("held", uuids=("GPU-a",))]))
+
+    desk.see_silent(["a"])
+    refused, before = desk.place(make.request("pod-1"), ["a"], now=0), desk.eased
+    desk.see_silent([])
+
+    assert isinstance(refused, choice.NoFit)
+    assert refused.reasons == {"a": explain.SILENT}
+    assert desk.slice_of("held") is not None
+    assert desk.eased > before
+    assert placed(desk.place(make.request("pod-1"), ["a"], now=0)).node == "a"

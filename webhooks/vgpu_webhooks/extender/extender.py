@@ -314,6 +314,7 @@ class Extender:
     async def _tick(self) -> None:
         while True:
             await self.settings.sleep(TICK_SECONDS)
+            self.view.look_at_heartbeats(self.settings.now().timestamp())
             self._stirred.set()
 
     async def keep_house_once(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from vgpu import inventory, quota, reservations, values
-from vgpu.placement import choice
+from vgpu.placement import choice, eligibility
 from vgpu_webhooks.extender import view, wire
 
 
@@ -57,7 +57,7 @@ class Preempter:
         """Whether the request has a place and the quota for it once the victims are gone."""
         after = _without(node, victims)
         room = inventory.room(pool, after, self._promises(node))
-        if len(choice.fitting(room, request)) < request.device_count:
+        if not eligibility.sides(choice.fitting(room, request), request):
             return False
         used = _used_after(self._book, pool, node, after)
         extra = request.requests.times(request.device_count)

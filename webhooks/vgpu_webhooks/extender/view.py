@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from vgpu import reservations, values
+from vgpu import inventory, reservations, values
 from vgpu.api import claim as claim_api
 from vgpu.api import names
 from vgpu.api import node as node_api
@@ -128,6 +128,12 @@ class View:
             await self._look_for_claim(pod.namespace, pod.claim)
         return self.known_request_of(pod)
 
+    def look_at_heartbeats(self, now: float) -> None:
+        """Keeps new pods off nodes whose agents are silent at ``now``, in seconds since the epoch."""
+        nodes = self.book.nodes.values()
+        beats = {node.name: node.heartbeat_at for node in nodes if node.heartbeat_at is not None}
+        self.book.see_silent(inventory.silent_nodes(beats, now=now))
+
     def known_request_of(self, pod: pods.Pod) -> values.Request:
         """What a pod asks for by what is known; raises Unanswerable."""
         claim = self._claim_of(pod)
@@ -141,6 +147,7 @@ class View:
             requests=claim.requests,
             limits=claim.limits,
             priority=claim.priority,
+            constraints=claim.constraints,
         )
 
     def _claim_of(self, pod: pods.Pod) -> values.Claim:
