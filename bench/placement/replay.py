@@ -138,13 +138,16 @@ def request(pod: openb.Pod, number: int) -> values.Request:
         slice_id=str(number),
         pool_name="openb",
         claim=_CLAIM,
-        pod=values.PodRef(name=pod.name, uid=str(number)),
+        pod=values.PodRef(
+            name=pod.name,
+            uid=str(number),
+            cpu_milli=shape.pod_cpu_milli,
+            memory_bytes=pod.memory_bytes,
+        ),
         device_count=shape.device_count,
         requests=shape.requests,
         limits=shape.requests,
         models=shape.models,
-        pod_cpu_milli=shape.pod_cpu_milli,
-        pod_memory_bytes=pod.memory_bytes,
     )
 
 

@@ -54,7 +54,8 @@ class NodeRoom:
 
     ``cordoned`` are those of them that are healthy. A ``silent`` node's agent has not written for too long:
     nothing new goes there, so its devices are left out.
-    ``cpu_milli`` and ``memory_bytes`` are the node's free CPU and host memory, None where not known.
+    ``cpu_milli`` and ``memory_bytes`` are the CPU and host memory that the node's slices leave, None where it
+    is not known what it offers. Pods without a slice are not seen here: kube-scheduler counts them.
     ``pod_sizes`` are the sizes of the GPU pods that live there: how many whole GPUs, 0 for a slice of one.
     """
 
@@ -163,6 +164,7 @@ def room(pool: values.Pool, node: values.Node, promises: Iterable[Promise] = ())
     healthy = tuple(device for device in mine if device.healthy)
     usable = tuple(device for device in healthy if device.uuid not in node.cordoned_devices)
     given, company = charges(node, promised), _company(node, promised)
+    pods = _pods(node, promised)
     return NodeRoom(
         node=node.name,
         devices=tuple(
@@ -170,7 +172,17 @@ def room(pool: values.Pool, node: values.Node, promises: Iterable[Promise] = ())
         ),
         unusable=len(mine) - len(usable),
         cordoned=len(healthy) - len(usable),
+        cpu_milli=None if node.cpu_milli is None else node.cpu_milli - sum(pod.cpu_milli for pod in pods),
+        memory_bytes=None
+        if node.memory_bytes is None
+        else node.memory_bytes - sum(pod.memory_bytes for pod in pods),
     )
+
+
+def _pods(node: values.Node, promises: Iterable[Promise]) -> set[values.PodRef]:
+    """The pods that live in the node's slices, and those promised a place there."""
+    living = {pod for slice_ in node.slices.values() for pod in slice_.pods}
+    return living | {promise.request.pod for promise in promises}
 
 
 def silent_room(node: str) -> NodeRoom:

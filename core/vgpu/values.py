@@ -175,10 +175,15 @@ class ClaimRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodRef:
-    """A pod that lives in a slice; its namespace is the claim's."""
+    """A pod that lives in a slice; its namespace is the claim's.
+
+    ``cpu_milli`` and ``memory_bytes`` are what it asks of the node besides. They do not tell pods apart.
+    """
 
     name: str
     uid: str
+    cpu_milli: int = field(default=0, compare=False)
+    memory_bytes: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +238,7 @@ class Node:
     """A node with GPUs: the ledger (revision, cordons, slices) and the facts its agent reports.
 
     ``labels`` are the Kubernetes Node's, kept equal by the agent. ``heartbeat_at`` is None until the first.
+    ``cpu_milli`` and ``memory_bytes`` are what the node offers all its pods together, None where not known.
     ``escapes`` go by the UIDs of pods.
     """
 
@@ -244,6 +250,8 @@ class Node:
     devices: tuple[Device, ...] = ()
     enforced: Mapping[str, Enforced] = field(default_factory=dict)
     heartbeat_at: float | None = None
+    cpu_milli: int | None = None
+    memory_bytes: int | None = None
     escapes: Mapping[str, Escape] = field(default_factory=dict)
 
 
@@ -410,8 +418,7 @@ class Claim:
 class Request:
     """What one pod asks of placement. ``slice_id`` is the pod's UID, or the claim's when Shared.
 
-    ``models`` are the only GPU models it accepts; empty accepts all. ``pod_cpu_milli`` and
-    ``pod_memory_bytes`` are what the pod asks of the node besides.
+    ``models`` are the only GPU models it accepts; empty accepts all.
     """
 
     slice_id: str
@@ -424,5 +431,13 @@ class Request:
     priority: int = 0
     constraints: Constraints = UNCONSTRAINED
     models: frozenset[str] = frozenset()
-    pod_cpu_milli: int = 0
-    pod_memory_bytes: int = 0
+
+    @property
+    def pod_cpu_milli(self) -> int:
+        """The CPU that the pod asks of the node besides."""
+        return self.pod.cpu_milli
+
+    @property
+    def pod_memory_bytes(self) -> int:
+        """The host memory that the pod asks of the node besides."""
+        return self.pod.memory_bytes

@@ -41,6 +41,34 @@ def test_a_promise_that_the_ledger_has_fulfilled_counts_once() -> None:
     assert room.devices[0].free == make.amounts(64, 75)
 
 
+def pod(name: str, *, cpu: int, gib: int) -> values.PodRef:
+    return values.PodRef(name=name, uid=name, cpu_milli=cpu, memory_bytes=gib * make.GIB)
+
+
+def test_cpu_and_memory_are_what_the_pods_of_slices_and_promises_leave() -> None:
+    held = replace(make.slice_("a"), pods=(pod("a", cpu=500, gib=2), pod("joined", cpu=250, gib=1)))
+    node = replace(make.node(slices=[held]), cpu_milli=8000, memory_bytes=64 * make.GIB)
+    promises = [
+        inventory.Promise(
+            request=replace(make.request(name), pod=pod(name, cpu=1000, gib=4)),
+            node=node.name,
+            device_uuids=("GPU-node-0",),
+            expires_at=1.0,
+        )
+        for name in ("a", "b")
+    ]
+
+    room = inventory.room(make.pool(), node, promises)
+
+    assert (room.cpu_milli, room.memory_bytes) == (6250, 57 * make.GIB)
+
+
+def test_cpu_and_memory_that_nobody_has_told_are_not_known() -> None:
+    room = inventory.room(make.pool(), make.node(slices=[make.slice_("a")]))
+
+    assert (room.cpu_milli, room.memory_bytes) == (None, None)
+
+
 def test_a_shrunk_slice_counts_its_held_memory_until_the_node_confirms_the_revision() -> None:
     shrunk = make.slice_(allocated=make.amounts(16, 25), held_gib=24, revision=7)
     stale = make.enforced(16, revision=6)

@@ -30,6 +30,8 @@ class PodRef(schema.Model):
 
     name: schema.LongName
     uid: schema.UID
+    cpu_milli: schema.Count | None = None
+    memory: schema.Memory | None = None
 
 
 class Slice(schema.Model):
@@ -90,6 +92,13 @@ class Device(schema.Model):
     isolation: Isolation = Isolation()
 
 
+class Allocatable(schema.Model):
+    """What the node offers all its pods together, besides GPUs."""
+
+    cpu_milli: schema.Count
+    memory: schema.Memory
+
+
 class Report(schema.Model):
     """What is in force for one slice."""
 
@@ -112,6 +121,7 @@ class Status(schema.Model):
     """The facts that the agent reports."""
 
     devices: Annotated[tuple[Device, ...], Field(max_length=64)] = ()
+    allocatable: Allocatable | None = None
     slices: Annotated[Mapping[str, Report], Field(max_length=1024)] = {}
     escapes: Annotated[Mapping[str, Escape], Field(max_length=256)] = {}
     heartbeat_time: (
@@ -139,7 +149,7 @@ def slice_to_json(entry: values.Slice) -> dict[str, Any]:
     written = {
         "poolName": entry.pool_name,
         "claim": {"namespace": entry.claim.namespace, "name": entry.claim.name, "uid": entry.claim.uid},
-        "pods": [{"name": pod.name, "uid": pod.uid} for pod in entry.pods],
+        "pods": [_pod_to_json(pod) for pod in entry.pods],
         "deviceUUIDs": list(entry.device_uuids),
         "requests": amounts.to_json(entry.requests),
         "allocated": amounts.to_json(entry.allocated),
@@ -154,6 +164,15 @@ def slice_to_json(entry: values.Slice) -> dict[str, Any]:
         written["exclusive"] = True
     if entry.exclusion_group is not None:
         written["exclusionGroup"] = entry.exclusion_group
+    return written
+
+
+def _pod_to_json(pod: values.PodRef) -> dict[str, Any]:
+    written: dict[str, Any] = {"name": pod.name, "uid": pod.uid}
+    if pod.cpu_milli:
+        written["cpuMilli"] = pod.cpu_milli
+    if pod.memory_bytes:
+        written["memory"] = quantity.format_bytes(pod.memory_bytes)
     return written
 
 
@@ -188,7 +207,7 @@ def device_to_json(device: values.Device) -> dict[str, Any]:
 
 def _node(raw: Raw) -> values.Node:
     about, spec, status = raw["metadata"], raw.get("spec", {}), raw.get("status", {})
-    heartbeat = status.get("heartbeatTime")
+    heartbeat, offered = status.get("heartbeatTime"), status.get("allocatable")
     return values.Node(
         name=_text(about["name"]),
         labels=dict(about.get("labels", {})),
@@ -199,6 +218,8 @@ def _node(raw: Raw) -> values.Node:
         enforced={slice_id: _enforced(entry) for slice_id, entry in status.get("slices", {}).items()},
         escapes={pod_uid: _escape(entry) for pod_uid, entry in status.get("escapes", {}).items()},
         heartbeat_at=None if heartbeat is None else timestamps.parse_time(heartbeat),
+        cpu_milli=None if offered is None else _integer(offered["cpuMilli"]),
+        memory_bytes=None if offered is None else quantity.parse_bytes(offered["memory"]),
     )
 
 
@@ -210,7 +231,7 @@ def _slice(slice_id: str, entry: Raw) -> values.Slice:
         claim=values.ClaimRef(
             namespace=_text(claim["namespace"]), name=_text(claim["name"]), uid=_text(claim["uid"])
         ),
-        pods=tuple([values.PodRef(name=_text(pod["name"]), uid=_text(pod["uid"])) for pod in entry["pods"]]),
+        pods=tuple([_pod(pod) for pod in entry["pods"]]),
         device_uuids=tuple([_text(uuid) for uuid in entry["deviceUUIDs"]]),
         requests=amounts.from_json(entry["requests"]),
         allocated=amounts.from_json(entry["allocated"]),
@@ -221,6 +242,15 @@ def _slice(slice_id: str, entry: Raw) -> values.Slice:
         wanted=None if wanted is None else amounts.from_json(wanted),
         exclusive=_truth(entry.get("exclusive", False)),
         exclusion_group=entry.get("exclusionGroup"),
+    )
+
+
+def _pod(entry: Raw) -> values.PodRef:
+    return values.PodRef(
+        name=_text(entry["name"]),
+        uid=_text(entry["uid"]),
+        cpu_milli=_integer(entry.get("cpuMilli", 0)),
+        memory_bytes=quantity.parse_bytes(entry.get("memory", "0")),
     )
 
 

@@ -21,17 +21,33 @@ def parse_bytes(text: str) -> int:
 
     Raises ValueError where the text is no quantity, is negative, or does not come to whole bytes.
     """
-    match = _GRAMMAR.fullmatch(text)
-    if match is None or not (match["whole"] or match["fraction"]):
-        raise ValueError(f"expected a quantity of memory such as 16Gi or 512Mi, found {text!r}; correct it")
-    digits, exponent = _digits(match)
-    binary = 1 << 10 * _BINARY.index(match["suffix"]) if match["suffix"] in _BINARY else 1
-    raised: int = 10 ** max(exponent, 0)
-    lowered: int = 10 ** max(-exponent, 0)
-    whole, rest = divmod(digits * binary * raised, lowered)
+    whole, rest = _scaled(text, "memory such as 16Gi or 512Mi", 0)
     if rest:
         raise ValueError(f"expected whole bytes, found {text!r}; write it with a smaller suffix, as in 100Mi")
     return whole
+
+
+@functools.lru_cache(maxsize=4096)
+def parse_milli(text: str) -> int:
+    """The thousandths that a quantity of CPU such as ``4``, ``250m`` or ``1.5`` stands for, rounded up.
+
+    Raises ValueError where the text is no quantity or is negative.
+    """
+    whole, rest = _scaled(text, "CPU such as 4 or 250m", 3)
+    return whole + bool(rest)
+
+
+def _scaled(text: str, expected: str, power: int) -> tuple[int, int]:
+    """The quantity times ten to this power: the whole number, and what is left of it if anything is."""
+    match = _GRAMMAR.fullmatch(text)
+    if match is None or not (match["whole"] or match["fraction"]):
+        raise ValueError(f"expected a quantity of {expected}, found {text!r}; correct it")
+    digits, exponent = _digits(match)
+    exponent += power
+    binary = 1 << 10 * _BINARY.index(match["suffix"]) if match["suffix"] in _BINARY else 1
+    raised: int = 10 ** max(exponent, 0)
+    lowered: int = 10 ** max(-exponent, 0)
+    return divmod(digits * binary * raised, lowered)
 
 
 def _digits(match: re.Match[str]) -> tuple[int, int]:

@@ -50,7 +50,11 @@ def shape(request: values.Request) -> Shape:
 
 def shape_of(slice_: values.Slice) -> Shape:
     """The size of the request that a slice was made for, as far as the ledger tells: any model would do."""
-    return Shape(requests=slice_.requests, device_count=len(slice_.device_uuids))
+    return Shape(
+        requests=slice_.requests,
+        device_count=len(slice_.device_uuids),
+        pod_cpu_milli=slice_.pods[0].cpu_milli if slice_.pods else 0,
+    )
 
 
 def typical(weights: Mapping[Shape, float], *, covered: float = COVERED) -> Mix:

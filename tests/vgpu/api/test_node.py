@@ -16,12 +16,19 @@ amounts_of_any_size = st.builds(
     values.Amounts, memory_bytes=st.integers(0, 2**50), compute_percent=st.integers(0, 100)
 )
 texts = st.text(alphabet="abcdefgh-0123456789", min_size=1, max_size=20)
+pods = st.builds(
+    values.PodRef,
+    name=texts,
+    uid=texts,
+    cpu_milli=st.integers(0, 10**6),
+    memory_bytes=st.integers(0, 2**50),
+)
 slices = st.builds(
     values.Slice,
     id=texts,
     pool_name=texts,
     claim=st.builds(values.ClaimRef, namespace=texts, name=texts, uid=texts),
-    pods=st.lists(st.builds(values.PodRef, name=texts, uid=texts), max_size=3).map(tuple),
+    pods=st.lists(pods, max_size=3).map(tuple),
     device_uuids=st.lists(texts, min_size=1, max_size=3, unique=True).map(tuple),
     requests=amounts_of_any_size,
     allocated=amounts_of_any_size,
@@ -63,7 +70,11 @@ def example(name: str) -> dict[str, Any]:
 def test_a_slice_reads_back_as_it_was_written(entry: values.Slice) -> None:
     raw = {"metadata": {"name": "n"}, "spec": {"slices": {entry.id: node.slice_to_json(entry)}}}
 
-    assert node.to_values(raw).slices == {entry.id: entry}
+    (read,) = node.to_values(raw).slices.values()
+    assert read == entry
+    assert list(map(repr, read.pods)) == list(
+        map(repr, entry.pods)
+    )  # all of it: pods are equal by name and UID
     node.Slice.model_validate(node.slice_to_json(entry))
 
 
@@ -97,6 +108,14 @@ def test_a_node_keeps_name_labels_revision_cordons_and_heartbeat() -> None:
         cordoned_devices=frozenset({"GPU-1"}),
         heartbeat_at=1_000_000_000.0,
     )
+
+
+def test_what_a_node_offers_its_pods_is_known_once_its_agent_has_said_so() -> None:
+    raw = {"metadata": {"name": "n"}, "status": {"allocatable": {"cpuMilli": 7900, "memory": "60Gi"}}}
+
+    read = node.to_values(raw)
+
+    assert (read.cpu_milli, read.memory_bytes) == (7900, 60 * values.GIB)
 
 
 def test_a_node_that_has_nothing_yet_is_empty() -> None:

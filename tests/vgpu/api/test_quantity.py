@@ -74,6 +74,21 @@ def test_what_is_no_quantity_is_refused_with_an_example(text: str) -> None:
     assert repr(text) in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("4", 4000), ("250m", 250), ("1.5", 1500), ("0", 0), ("1u", 1), ("1500u", 2), ("2k", 2_000_000)],
+)
+def test_cpu_is_read_in_thousandths_rounded_up(text: str, expected: int) -> None:
+    assert quantity.parse_milli(text) == expected
+
+
+def test_what_is_no_quantity_of_cpu_is_refused_with_an_example() -> None:
+    with pytest.raises(
+        ValueError, match="expected a quantity of CPU such as 4 or 250m, found 'lots'; correct"
+    ):
+        quantity.parse_milli("lots")
+
+
 @pytest.mark.parametrize("text", ["0.1Gi", "1m", "1500m", "0.5", "1.0001k", "1e-1", "1n"])
 def test_a_fraction_of_a_byte_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"expected whole bytes, found .*smaller suffix"):

@@ -53,13 +53,11 @@ def request(shape: mix.Shape, *, memory_bytes: int = 0) -> values.Request:
         slice_id="slice",
         pool_name="pool",
         claim=make.claim_ref(),
-        pod=values.PodRef(name="pod", uid="pod"),
+        pod=values.PodRef(name="pod", uid="pod", cpu_milli=shape.pod_cpu_milli, memory_bytes=memory_bytes),
         device_count=shape.device_count,
         requests=shape.requests,
         limits=shape.requests,
         models=shape.models,
-        pod_cpu_milli=shape.pod_cpu_milli,
-        pod_memory_bytes=memory_bytes,
     )
 
 

@@ -43,11 +43,10 @@ def request(percent: int, *, count: int = 1, cpu: int = 0, models: tuple[str, ..
         slice_id="pod",
         pool_name="a100",
         claim=make.claim_ref(),
-        pod=values.PodRef(name="pod", uid="pod"),
+        pod=values.PodRef(name="pod", uid="pod", cpu_milli=cpu),
         device_count=count,
         requests=asked,
         limits=asked,
-        pod_cpu_milli=cpu,
         models=frozenset(models),
     )
 
