@@ -4,10 +4,11 @@ The extender's promises are not known here, so a verdict explains and never deci
 enough for it, however many there are; the best one is not looked for.
 """
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
+from dataclasses import replace
 
-from vgpu import quota, reservations, values
-from vgpu.placement import choice, explain
+from vgpu import inventory, reservations, values
+from vgpu.placement import choice, eligibility, explain
 from vgpu_operator.holdings import Holding
 
 Verdict = choice.Placement | choice.NoFit | values.Refusal
@@ -26,6 +27,7 @@ def request(claim: values.Claim, pool_name: str, pod: values.PodRef) -> values.R
         requests=claim.requests,
         limits=claim.limits,
         priority=claim.priority,
+        constraints=claim.constraints,
     )
 
 
@@ -34,7 +36,7 @@ class Judge:
 
     def __init__(self, book: reservations.Book) -> None:
         self._book = book
-        self._no_fits: dict[str, dict[tuple[values.Amounts, int], choice.NoFit]] = {}
+        self._no_fits: dict[str, dict[Hashable, choice.NoFit]] = {}
 
     def room_changed(self, pool: str) -> None:
         """Something about the pool's nodes or slices is not what it was."""
@@ -49,20 +51,28 @@ class Judge:
         for holding in holdings:
             if holding.slice.id == asked.slice_id:  # a shared slice takes in further pods where it lies
                 return choice.Placement(node=holding.node, device_uuids=holding.slice.device_uuids)
-        extra = asked.requests.times(asked.device_count)
-        used = self._book.used(pool.name)
-        allowed = quota.check(pool, used, namespace=asked.claim.namespace, extra=extra)
-        return allowed if isinstance(allowed, values.Refusal) else self._fit(pool, asked)
+        refusal = self._book.over_quota([asked])
+        found = refusal or self._fit(pool, asked)
+        if isinstance(found, choice.Placement):
+            taken = inventory.taken(pool, self._book.nodes[found.node], asked, found.device_uuids)
+            return self._book.over_quota([replace(asked, requests=taken)]) or found
+        return found
 
     def _fit(self, pool: values.Pool, asked: values.Request) -> choice.Placement | choice.NoFit:
         remembered = self._no_fits.setdefault(pool.name, {})
-        shape = (asked.requests, asked.device_count)
+        shape = _alike(asked)
         if shape in remembered:
             return remembered[shape]
         found = _first_fit(self._book, pool, asked)
         if isinstance(found, choice.NoFit):
             remembered[shape] = found
         return found
+
+
+def _alike(asked: values.Request) -> Hashable:
+    """What two requests have in common that fit the same nodes; a claim is never kept off itself."""
+    grouped = asked.constraints.exclusion_group is not None
+    return asked.requests, asked.device_count, asked.constraints, asked.claim if grouped else None
 
 
 def _first_fit(
@@ -72,8 +82,9 @@ def _first_fit(
     for name in book.nodes:
         room = book.room(pool, name)
         fits = choice.fitting(room, asked)
-        if len(fits) >= asked.device_count:
-            uuids = tuple(device.uuid for device in fits[: asked.device_count])
+        sides = eligibility.sides(fits, asked)
+        if sides:
+            uuids = tuple(device.uuid for device in sides[0][: asked.device_count])
             return choice.Placement(node=name, device_uuids=uuids)
         reasons[name] = explain.shortage(room, fits, asked)
     return choice.NoFit(reasons=reasons)

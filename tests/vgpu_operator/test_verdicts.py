@@ -99,3 +99,48 @@ def test_the_verdict_is_the_one_placement_gives(free: list[int], gib: int, count
     assert type(verdict) is type(placed)
     if not isinstance(verdict, choice.Placement):
         assert verdict == placed
+
+
+def test_what_a_claim_demands_is_judged_and_told(book: reservations.Book) -> None:
+    model = values.Expression(key="model", operator=values.Operator.IN, values=("T4",))
+    picky = replace(CLAIM, constraints=values.Constraints(devices=(model,)))
+    judge = verdicts.Judge(book)
+
+    assert isinstance(judge.verdict(asked(), ()), choice.Placement)
+    assert judge.verdict(asked(picky), ()) == choice.NoFit(
+        reasons={"node-0": "no GPU that the claim's deviceSelector accepts"}
+    )
+
+
+def test_a_claim_is_judged_by_its_own_company(book: reservations.Book) -> None:
+    apart = replace(CLAIM, constraints=values.Constraints(exclusion_group="llm"))
+    other = replace(apart, ref=make.claim_ref("other"))
+    held = replace(make.slice_("held", claim=CLAIM.ref), exclusion_group="llm")
+    book.see_node(make.node("node-0", slices=[held], revision=1))
+    judge = verdicts.Judge(book)
+
+    assert isinstance(judge.verdict(asked(other), ()), choice.NoFit)
+    assert isinstance(judge.verdict(asked(apart), ()), choice.Placement)
+
+
+def test_an_exclusive_pod_waits_for_the_quota_of_its_whole_device() -> None:
+    quota = values.Quota(nominal=make.amounts(40, 100), borrowing_limit=values.NOTHING)
+    book = reservations.Book()
+    book.see_pool(make.pool(quotas={"team-a": quota}))
+    book.see_node(make.node("node-0"))
+    alone = replace(CLAIM, requests=make.amounts(16, 100), constraints=values.Constraints(exclusive=True))
+
+    verdict = verdicts.Judge(book).verdict(asked(alone), ())
+
+    assert isinstance(verdict, values.Refusal)
+    assert verdict.reason is values.Reason.EXCEEDS_QUOTA
+
+
+def test_in_an_empty_cluster_there_is_no_node_to_choose_from() -> None:
+    empty = reservations.Book()
+    empty.see_pool(make.pool())
+
+    verdict = verdicts.Judge(empty).verdict(asked(), ())
+
+    assert isinstance(verdict, choice.NoFit)
+    assert verdict.message == "there is no node with GPUs to choose from"

@@ -43,7 +43,7 @@ def shortage(
 def summary(reasons: Mapping[str, str]) -> str:
     """The reasons with the number of nodes each, the largest group first: ``3 nodes: a; 1 node: b``."""
     if not reasons:
-        return "no nodes were offered"
+        return "there is no node with GPUs to choose from"
     groups = Counter(reasons.values()).most_common()
     return "; ".join(f"{count} {'node' if count == 1 else 'nodes'}: {reason}" for reason, count in groups)
 
