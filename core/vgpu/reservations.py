@@ -87,13 +87,18 @@ class Book:
         self._eased += 1
         self._touch(name)
 
-    def see_silent(self, names: Collection[str]) -> None:
-        """Take in which nodes' agents are silent now: those nodes take nothing new, what they hold stays."""
+    def see_silent(self, names: Collection[str]) -> frozenset[str]:
+        """Take in which nodes' agents are silent now, and return those that fell silent or speak again.
+
+        Silent nodes take nothing new; what they hold stays.
+        """
         silent = frozenset(names)
-        for name in self._silent ^ silent:
+        changed = self._silent ^ silent
+        for name in changed:
             self._touch(name)
         self._eased += not self._silent <= silent
         self._silent = silent
+        return changed
 
     def see_pool(self, pool: values.Pool) -> None:
         """Take in a pool; where it has changed in more than quotas, its rooms are read anew."""

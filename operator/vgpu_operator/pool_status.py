@@ -7,13 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vgpu import quota, values
+from vgpu import inventory, quota, values
 from vgpu.api import amounts, conditions
 from vgpu.api.conditions import Condition, PoolCondition, Reason, Status
 from vgpu_operator import membership, wording
-
-SILENT_SECONDS = 180.0
-"""An agent that has not written for so long is silent; it writes every 60 s."""
 
 LISTED_QUOTAS = 1000  # what the schema admits
 
@@ -53,8 +50,7 @@ def conditions_of(facts: Facts) -> list[Condition]:
 
 def silent_nodes(nodes: Mapping[str, float | None], *, now: float) -> tuple[str, ...]:
     """The nodes, given by their last heartbeat, whose agents have not written for too long."""
-    late = now - SILENT_SECONDS
-    return tuple(sorted(name for name, at in nodes.items() if at is None or at < late))
+    return tuple(sorted(inventory.silent_nodes(nodes, now=now)))
 
 
 def _quotas(facts: Facts) -> list[dict[str, Any]]:
@@ -83,7 +79,7 @@ def _inventory_current(facts: Facts) -> Condition:
             kind,
             Status.FALSE,
             Reason.AGENTS_SILENT,
-            f"no report for {SILENT_SECONDS:.0f} s from {wording.named(facts.silent, 'node')};"
+            f"no report for {inventory.SILENT_SECONDS:.0f} s from {wording.named(facts.silent, 'node')};"
             " look at vgpu-agent there",
         )
     reporting = wording.counted(facts.totals.nodes, "node")

@@ -46,6 +46,7 @@ class Reconciler:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._sleep = sleep
+        self._now = now
         self.view = View(kube, clock=clock)
         self.pools = Pools(
             self.view,
@@ -104,6 +105,8 @@ class Reconciler:
         """Looks at every pool again and again; runs until cancelled."""
         while True:
             await self._sleep(SILENCE_SECONDS)
+            for pool in self.view.look_at_heartbeats(self._now()):
+                self.claims.room_changed(pool)
             for pool in self.view.book.pools:
                 self.pool_queue.wake(pool)
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from vgpu import reservations, values
+from vgpu import inventory, reservations, values
 from vgpu.api import names
 from vgpu.api import node as node_api
 from vgpu_kube import resources
@@ -90,6 +90,13 @@ class View:
             if self._clock() - contact > CONTACT_SECONDS:
                 return f"nothing heard about {kind} for {self._clock() - contact:.0f} s"
         return None
+
+    def look_at_heartbeats(self, now: float) -> frozenset[str]:
+        """Takes in whose agents are silent at ``now``; the pools that lose or gain room by it."""
+        beats = {name: node.heartbeat_at for (_, name), node in self.nodes.items.items()}
+        known = {name: at for name, at in beats.items() if at is not None}
+        changed = self.book.see_silent(inventory.silent_nodes(known, now=now))
+        return frozenset(pool for name in changed for pool in self.membership.pools_of(name))
 
     def pool_name_of(self, claim: values.Claim) -> str | None:
         """The pool a claim draws from: the one it names, else the first of the default ones, else None."""

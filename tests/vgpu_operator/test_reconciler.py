@@ -360,6 +360,22 @@ async def test_an_agent_that_falls_silent_is_named_and_forgiven_when_it_returns(
     assert stage.says("InventoryCurrent", stage.pool_status())[:2] == ("True", "AgentsReporting")
 
 
+async def test_a_pod_that_waits_for_a_silent_node_is_told_so_until_it_speaks(stage: Stage) -> None:
+    await stage.claim()
+    await stage.clock.advance(200)
+    await stage.pod()
+    await stage.clock.advance(20)
+    assert stage.says("Bound")[1:] == (
+        "NoFit",
+        "pod pod-0 waits: 1 node: its agent has not reported for 180 s",
+    )
+
+    beat = {"status": {"heartbeatTime": stage.stamp()}}
+    await stage.cluster.patch_merge(VGPU_NODES, "gpu-0", beat, subresource="status")
+    await stage.clock.advance(20)
+    assert stage.says("Bound")[1] == "PendingEvaluation"
+
+
 async def test_pools_that_overlap_are_both_told_until_one_goes(stage: Stage) -> None:
     stage.cluster.add(VGPU_POOLS, pool("second"))
     await stage.clock.advance(1)
