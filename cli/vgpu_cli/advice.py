@@ -15,7 +15,7 @@ ADVICE: Mapping[str, str] = {
     "NoFit": "wait for a release, ask for less, or add nodes; `kubectl vgpu tree` shows where room is left",
     "Reclaimed": "its place went to a pod of higher priority; it starts again as soon as there is room",
     "WaitingForPods": "give the pods of the workload the label vgpu.dev/claim with the claim's name",
-    "ShimMissing": "look at vgpu-agent on that node: kubectl -n vgpu-system logs -l app=vgpu-agent",
+    "ShimMissing": "look at vgpu-agent on that node, and at its image: kubectl vgpu check",
     "LimitsRefused": "look at vgpu-agent on that node; the message says what it could not apply",
     "WaitingForAgent": "look at vgpu-agent on that node: it runs and its CSI driver is registered?",
     "Deferred": "the message says what the resize waits for: room, quota, or memory still in use",

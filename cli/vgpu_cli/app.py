@@ -13,6 +13,7 @@ COMMANDS = {
     "resize": "resize",
     "cordon": "cordon",
     "uncordon": "cordon",
+    "check": "check",
     "capabilities": "capabilities",
     "version": "version",
     "completion": "completion",

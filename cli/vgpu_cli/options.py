@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from vgpu.api import InvalidObject
 from vgpu_cli import faults
 from vgpu_cli.cluster import Session
 from vgpu_kube import errors
@@ -54,6 +55,8 @@ class Access:
                 return asyncio.run(_awaited(question(named)))
         except errors.KubeError as error:
             raise faults.of(error) from error
+        except InvalidObject as error:
+            raise faults.Fault(str(error)) from error
 
     def scope(self, session: Session) -> str | None:
         """The namespace to list; None for all."""

@@ -73,6 +73,15 @@ def test_a_cluster_without_our_kinds_names_the_next_step(run: Run, town: Town) -
     assert "kubectl vgpu check" in answer.output
 
 
+def test_an_object_that_is_none_of_its_kind_is_no_traceback(run: Run, settled: Town) -> None:
+    settled.add(VGPU_POOLS, {"metadata": {"name": "odd"}, "spec": {"nodeSelector": "all"}})
+
+    answer = run("tree")
+
+    assert answer.exit_code == 1
+    assert "VGPUPool odd: spec.nodeSelector: expected" in answer.output
+
+
 def test_what_one_may_not_read_is_said_in_words(run: Run, town: Town) -> None:
     town.fail_next(
         errors.Forbidden(403, "Forbidden", 'cannot list resource "vgpupools"'), resource=VGPU_POOLS

@@ -7,8 +7,10 @@ from typing import Any
 from click.testing import Result
 
 from vgpu.api import names
+from vgpu_cli.checks import kinds
 from vgpu_kube import errors
 from vgpu_kube.objects import Object
+from vgpu_kube.protocol import DEFAULT_TIMEOUT
 from vgpu_kube.resources import VGPU_CLAIMS, VGPU_NODES, VGPU_POOLS, Resource
 from vgpu_kube.testing import Cluster
 
@@ -24,10 +26,25 @@ class Town(Cluster):
     """The in-memory cluster, with what only commands ask for: rehearsals and texts."""
 
     def __init__(self) -> None:
-        super().__init__(now=lambda: NOW)
+        self.now = NOW
+        super().__init__(now=lambda: self.now)
         self.texts: dict[str, str] = {"/version": '{"gitVersion": "v1.36.4"}'}
         self.rehearsed: list[tuple[Resource, Object]] = []
         self.refuse_rehearsals: errors.KubeError | None = None
+        self.denied: set[tuple[str, str, str]] = set()  # account, verb, resource
+
+    async def create(
+        self,
+        resource: Resource,
+        body: Object,
+        namespace: str | None = None,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,  # noqa: ASYNC109 -- part of the interface
+    ) -> Object:
+        if resource != kinds.ACCESS_REVIEWS:
+            return await super().create(resource, body, namespace, timeout=timeout)
+        asked, account = body["spec"]["resourceAttributes"], body["spec"]["user"].rsplit(":", 1)[-1]
+        return {"status": {"allowed": (account, asked["verb"], asked["resource"]) not in self.denied}}
 
     async def rehearse(self, resource: Resource, body: Object, namespace: str | None = None) -> Object:
         self.rehearsed.append((resource, body))
