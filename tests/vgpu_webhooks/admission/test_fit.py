@@ -58,3 +58,29 @@ def test_a_ceiling_out_of_reach_is_a_warning() -> None:
 
     assert warning is not None
     assert "will not grow beyond" in warning
+
+
+def selecting(*lines: tuple[str, str, str]) -> values.Claim:
+    """A claim with lines such as ``("model", "In", "A100*")``."""
+    devices = tuple(
+        values.Expression(key=key, operator=values.Operator(operator), values=(value,))
+        for key, operator, value in lines
+    )
+    return replace(claim(1), constraints=values.Constraints(devices=devices))
+
+
+def test_expressions_that_exclude_each_other_are_refused_by_name() -> None:
+    sentence = fit.contradiction(selecting(("model", "In", "A100*"), ("model", "NotIn", "A*")))
+
+    assert sentence is not None
+    assert "found model In [A100*] and model NotIn [A*], which exclude each other" in sentence
+    assert fit.contradiction(selecting(("model", "In", "A100*"), ("model", "NotIn", "A10"))) is None
+
+
+def test_models_that_the_pool_does_not_have_are_a_warning_with_those_it_has() -> None:
+    warning = fit.unknown_models(selecting(("model", "In", "H100*")), POOL, HARDWARE)
+
+    assert warning is not None
+    assert warning.endswith("It has A100")
+    assert fit.unknown_models(selecting(("model", "In", "A1*")), POOL, HARDWARE) is None
+    assert fit.unknown_models(selecting(("model", "In", "H100*")), POOL, frozenset()) is None

@@ -3,9 +3,10 @@ from typing import Any
 import builders as make
 from vgpu_kube.resources import VGPU_CLAIMS, VGPU_NODES, VGPU_POOLS
 from vgpu_kube.testing import Cluster, settle
-from vgpu_webhooks.admission import view
+from vgpu_webhooks.admission import fit, view
 from vgpu_webhooks.admission.view import ClusterView
 
+A100 = "A100"
 SPEC = {"poolName": "a100", "resources": {"requests": {"memory": "1Gi", "computePercent": 1}}}
 
 
@@ -81,11 +82,11 @@ async def test_hardware_follows_the_devices_and_not_the_ledger(
     )
     await settle()
 
-    assert before == {(make.amounts(80, 100),)}
+    assert before == {(fit.Kind(make.amounts(80, 100), A100),)}
     assert after_ledger is before
-    assert followed.hardware(pool) == {(make.amounts(40, 100),)}
+    assert followed.hardware(pool) == {(fit.Kind(make.amounts(40, 100), A100),)}
 
 
 async def test_hardware_follows_the_pool(followed: ClusterView) -> None:
-    assert followed.hardware(make.pool()) == {(make.amounts(80, 100),)}
-    assert followed.hardware(make.pool(reserved_gib=1)) == {(make.amounts(79, 100),)}
+    assert followed.hardware(make.pool()) == {(fit.Kind(make.amounts(80, 100), A100),)}
+    assert followed.hardware(make.pool(reserved_gib=1)) == {(fit.Kind(make.amounts(79, 100), A100),)}

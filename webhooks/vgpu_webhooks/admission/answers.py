@@ -76,10 +76,14 @@ async def validate_claim(view: View, asked: Review) -> Verdict:
     claim = claim_api.to_values(asked.object)
     pool = await _pool_of(view, claim)
     hardware = view.hardware(pool)
-    if sentence := fit.objection(claim, pool, hardware):
+    if sentence := fit.contradiction(claim) or fit.objection(claim, pool, hardware):
         raise RefusedError(sentence)
-    warning = fit.unreachable_limit(claim, pool, hardware) or _no_hardware(pool, hardware)
-    return Verdict(allowed=True, warnings=[warning] if warning else ())
+    warnings = (
+        fit.unknown_models(claim, pool, hardware),
+        fit.unreachable_limit(claim, pool, hardware),
+        _no_hardware(pool, hardware),
+    )
+    return Verdict(allowed=True, warnings=[each for each in warnings if each is not None])
 
 
 async def validate_pool(view: View, asked: Review) -> Verdict:

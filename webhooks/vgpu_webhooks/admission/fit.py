@@ -1,21 +1,53 @@
-"""Whether a claim could ever be placed on a pool's hardware, were it all free.
+"""Whether a claim could ever be placed, above all on a pool's hardware, were it all free.
 
 Pure. A no here is for ever; whether there is room right now is for placement to say.
 """
 
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from vgpu import inventory, values
+from vgpu.placement import selection
 
-Shape: TypeAlias = tuple[values.Amounts, ...]
-"""What each device that one node has of a pool may promise, in a fixed order: equal nodes, equal shapes."""
+
+class Kind(NamedTuple):
+    """A device as far as claims can tell: what it may promise, and its model."""
+
+    promises: values.Amounts
+    model: str
+
+
+Shape: TypeAlias = tuple[Kind, ...]
+"""The devices that one node has of a pool, in a fixed order: equal nodes, equal shapes."""
 
 
 def shapes(pool: values.Pool, nodes: Iterable[values.Node]) -> frozenset[Shape]:
     """The different kinds of nodes a pool has, sick and cordoned devices included: they come back."""
-    found = (tuple(_capacities(pool, node)) for node in nodes)
+    found = (tuple(_kinds(pool, node)) for node in nodes)
     return frozenset(shape for shape in found if shape)
+
+
+def contradiction(claim: values.Claim) -> str | None:
+    """Why no device in the world can meet the claim's deviceSelector; None where one could."""
+    found = selection.contradiction(claim.constraints.devices)
+    if found is None:
+        return None
+    said = " and ".join(selection.in_words(each) for each in found)
+    return (
+        f"expected deviceSelector.matchExpressions that some device can meet, found {said}, "
+        "which exclude each other; remove or widen one of them"
+    )
+
+
+def unknown_models(claim: values.Claim, pool: values.Pool, hardware: frozenset[Shape]) -> str | None:
+    """A warning where the pool has devices and the claim accepts the model of none."""
+    there = {kind.model for shape in hardware for kind in shape}
+    if not there or selection.models(claim.constraints.devices, there):
+        return None
+    return (
+        f"no device of pool {pool.name!r} is of a model that the deviceSelector accepts; pods will wait for "
+        f"one. It has {', '.join(sorted(there))}"
+    )
 
 
 def objection(claim: values.Claim, pool: values.Pool, hardware: frozenset[Shape]) -> str | None:
@@ -45,9 +77,13 @@ def unreachable_limit(claim: values.Claim, pool: values.Pool, hardware: frozense
     )
 
 
-def _capacities(pool: values.Pool, node: values.Node) -> list[values.Amounts]:
-    found = [inventory.capacity(pool, device) for device in inventory.members(pool, node)]
-    return sorted(found, key=lambda each: (each.memory_bytes, each.compute_percent))
+def _kinds(pool: values.Pool, node: values.Node) -> list[Kind]:
+    found = [Kind(inventory.capacity(pool, device), device.model) for device in inventory.members(pool, node)]
+    return sorted(found, key=lambda each: (_size(each.promises), each.model))
+
+
+def _size(amounts: values.Amounts) -> tuple[int, int]:
+    return amounts.memory_bytes, amounts.compute_percent
 
 
 def _holds(shape: Shape, claim: values.Claim) -> bool:
@@ -55,12 +91,9 @@ def _holds(shape: Shape, claim: values.Claim) -> bool:
 
 
 def _count(shape: Shape, requests: values.Amounts) -> int:
-    return sum(each.covers(requests) for each in shape)
+    return sum(each.promises.covers(requests) for each in shape)
 
 
 def _largest(hardware: frozenset[Shape]) -> values.Amounts:
     """The largest device by memory; all devices of a pool may promise the same compute."""
-    return max(
-        (each for shape in hardware for each in shape),
-        key=lambda each: (each.memory_bytes, each.compute_percent),
-    )
+    return max((each.promises for shape in hardware for each in shape), key=_size)
