@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from vgpu import enforcement, inventory, values
-from vgpu.api import names, node
+from vgpu.api import names, node, quantity
 from vgpu_agent import devices
 from vgpu_kube.objects import Object
 
@@ -98,6 +98,18 @@ def status_changes(
 def _entry_changes(written: Mapping[str, Object], wished: Mapping[str, Object]) -> Object:
     gone: Object = dict.fromkeys(written.keys() - wished.keys())
     return gone | {id_: each for id_, each in wished.items() if written.get(id_) != each}
+
+
+def allocatable_changes(status: Object, owner: Object) -> Object:
+    """What of a VGPUNode's status differs from what its Node offers pods besides GPUs, as a merge patch."""
+    offered = owner.get("status", {}).get("allocatable", {})
+    if "cpu" not in offered or "memory" not in offered:
+        return {"allocatable": None} if "allocatable" in status else {}
+    wished = {
+        "cpuMilli": quantity.parse_milli(offered["cpu"]),
+        "memory": quantity.format_bytes(quantity.parse_bytes(offered["memory"])),
+    }
+    return {} if status.get("allocatable") == wished else {"allocatable": wished}
 
 
 def totals(found: Iterable[devices.Found], pools: Iterable[values.Pool], owner: Object) -> dict[str, str]:

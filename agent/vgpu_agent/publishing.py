@@ -82,7 +82,7 @@ class Publisher:
             logs.event(logger, logging.WARNING, "no such node", node=self._view.node_name)
             return
         await self._own_ledger(owner)
-        await self._write_status()
+        await self._write_status(owner)
         await self._write_capacity(owner)
 
     async def _own_ledger(self, owner: Object) -> None:
@@ -94,7 +94,7 @@ class Publisher:
             raw = await self._kube.patch_merge(VGPU_NODES, self._view.node_name, changes)
             self._view.observe_ledger(raw)
 
-    async def _write_status(self) -> None:
+    async def _write_status(self, owner: Object) -> None:
         ledger = self._view.ledger
         if ledger is None:
             self.look()
@@ -103,6 +103,7 @@ class Publisher:
         found = None if self._found is None else [facts.device(each) for each in self._found]
         escapes = {uid: node.escape_to_json(each) for uid, each in self._escapes().items()}
         changes = facts.status_changes(status, found, self._reports(), escapes)
+        changes |= facts.allocatable_changes(status, owner)
         if not changes and not self._heartbeat_due(ledger.node.heartbeat_at):
             return
         changes["heartbeatTime"] = timestamps.format_time(self._now())

@@ -132,6 +132,22 @@ async def test_reports_come_change_and_go_one_by_one(scene: Scene) -> None:
     assert scene.ledger["status"]["slices"] == {"b": scene.reports["b"]}
 
 
+async def test_what_the_kubelet_offers_its_pods_is_published_and_withdrawn(scene: Scene) -> None:
+    offered = {"cpu": "7910m", "memory": "62914560Ki"}
+    await scene.settle()
+    await scene.settle()
+    assert "allocatable" not in scene.ledger["status"]
+
+    for kept in (offered, None):
+        await scene.cluster.patch_merge(
+            NODES, "node-0", {"status": {"allocatable": kept}}, subresource="status"
+        )
+        await settle()
+        await scene.settle()
+        found = scene.ledger["status"].get("allocatable")
+        assert found == (None if kept is None else {"cpuMilli": 7910, "memory": "60Gi"})
+
+
 async def test_changed_labels_of_the_node_are_mirrored(scene: Scene) -> None:
     await scene.settle()
 

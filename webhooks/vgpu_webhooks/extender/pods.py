@@ -4,8 +4,10 @@ import reprlib
 from dataclasses import dataclass
 from typing import Any
 
+from vgpu import values
 from vgpu.api import names
 from vgpu_kube.objects import Object
+from vgpu_webhooks.extender import footprint
 
 FINISHED_PHASES = frozenset({"Succeeded", "Failed"})
 
@@ -13,6 +15,8 @@ FINISHED_PHASES = frozenset({"Succeeded", "Failed"})
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pod:
     """A pod as far as it matters here. ``claim`` is its label's, ``created`` RFC 3339 and so in order.
+
+    ``asks`` is what it asks of its node besides GPUs.
 
     ``refused`` is true once kube-scheduler has looked at it and found no node, by whichever rules.
     """
@@ -29,6 +33,7 @@ class Pod:
     refused: bool = False
     priority: int = 0
     created: str = ""
+    asks: footprint.Footprint = footprint.NOTHING
 
     @property
     def waits(self) -> bool:
@@ -39,6 +44,16 @@ class Pod:
     def queued(self) -> bool:
         """True while it waits in our queue: nobody else keeps a gate closed."""
         return self._alive and self.gates == (names.QUEUE_GATE,)
+
+    @property
+    def ref(self) -> values.PodRef:
+        """The pod as the ledger keeps it."""
+        return values.PodRef(
+            name=self.name,
+            uid=self.uid,
+            cpu_milli=self.asks.cpu_milli,
+            memory_bytes=self.asks.memory_bytes,
+        )
 
     @property
     def _alive(self) -> bool:
@@ -64,6 +79,7 @@ def decode(raw: Object) -> Pod:
         refused=any(_is_refusal(condition) for condition in _objects(status, "conditions")),
         priority=_integer(spec, "priority"),
         created=_text(metadata, "creationTimestamp") or "",
+        asks=footprint.of(spec),
     )
 
 

@@ -142,7 +142,7 @@ class View:
             slice_id=claim.ref.uid if shared else pod.uid,
             pool_name=self._pool_name(claim),
             claim=claim.ref,
-            pod=values.PodRef(name=pod.name, uid=pod.uid),
+            pod=pod.ref,
             device_count=claim.device_count,
             requests=claim.requests,
             limits=claim.limits,
