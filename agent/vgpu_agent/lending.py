@@ -12,7 +12,7 @@ from vgpu import lending
 from vgpu_agent.held import Held
 from vgpu_agent.limits import Limits
 from vgpu_agent.pages import Accounts, AccountsError, SlicePages
-from vgpu_shim import usage
+from vgpu_shim import library, usage
 
 WINDOW_NS = 200_000_000
 """Over how long the own part of measured time is taken; the shim's rings remember 0.8 s."""
@@ -138,15 +138,23 @@ def _written(places: list[_Place]) -> list[int]:
 def _permilles(places: list[_Place], tenants: list[lending.Tenant], now: int) -> list[int]:
     """What part of its measured time was each slice's own, in permille; whole where it was alone."""
     written = _written(places)
-    if sum(1 for each in tenants if each.used_ns) < 2 or len({each.number for each in places}) > 1:
+    if sum(1 for each in tenants if each.used_ns) < 2:
         measured = [WHOLE_PERMILLE] * len(places)
     elif not all(each.pages.sound for each in places):
         measured = written
     else:
-        pages = [each.pages.usage for each in places]
-        shares = usage.busy_shares(pages, places[0].number, since_ns=max(0, now - WINDOW_NS), until_ns=now)
-        measured = [each.permille for each in shares]
+        measured = _own_parts(places, now) or written
     return [_steady(old, new) for old, new in zip(written, measured, strict=True)]
+
+
+def _own_parts(places: list[_Place], now: int) -> list[int]:
+    """Own parts in permille; none where a tenant cut its accounts short in this very moment."""
+    pages = [(each.pages.usage, each.number) for each in places]
+    try:
+        shares = usage.busy_shares(pages, since_ns=max(0, now - WINDOW_NS), until_ns=now)
+    except library.PageError:  # ``limits`` says so at its next look
+        return []
+    return [each.permille for each in shares]
 
 
 def _steady(old: int, new: int) -> int:

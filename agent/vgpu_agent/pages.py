@@ -146,7 +146,7 @@ class SlicePages:
         Accounts that were replaced are opened anew, so that the next look sees what the slice uses now.
         """
         found = self._found_identity()
-        if found is None or self._accounts_file.stat().st_size < self._expected_bytes:
+        if found is None or not self._is_whole():
             raise AccountsError(CUT_SHORT)
         if found == self._identity and self._opening() != self._expected_opening:
             raise AccountsError("its accounts were overwritten; a process of the pod did that")
@@ -168,13 +168,18 @@ class SlicePages:
     def reap(self) -> int:
         """Takes back what dead processes held and what crashes left counted twice; how many had died.
 
-        Nothing is done to accounts that are not sound: these are read in memory.
+        Nothing is done to accounts that are not sound: these are read in memory. Raises PageError where they
+        cease to be while they are read.
         """
         if not self.sound:
             return 0
-        died = self._usage.reap()
-        for index in range(len(self._lines)):
-            self._usage.reconcile(index)
+        try:
+            died = self._usage.reap()
+            for index in range(len(self._lines)):
+                self._usage.reconcile(index)
+        except library.PageError:
+            self._identity = (0, 0)  # no file's: opened anew at the next check, without the locks of this one
+            raise
         return died
 
     def close(self) -> None:
@@ -193,6 +198,12 @@ class SlicePages:
     def _opening(self) -> bytes:
         """What no process of the slice has a reason to change: magic and version."""
         return os.pread(self._file, OPENING_BYTES, 0)
+
+    def _is_whole(self) -> bool:
+        try:
+            return self._accounts_file.stat().st_size >= self._expected_bytes
+        except OSError:
+            return False
 
     def _found_identity(self) -> tuple[int, int] | None:
         try:

@@ -192,19 +192,23 @@ int vgpu_limits_wait(const struct vgpu_limits *page, uint32_t seen, uint64_t tim
 int vgpu_usage_create(const char *path, uint32_t device_count);
 int vgpu_usage_open(const char *path, struct vgpu_usage **page, int *fd);
 int vgpu_usage_close(struct vgpu_usage *page, int fd);
+/* Makes -EFAULT of a page that a tenant cuts short while this process reads it: in what
+ * follows here, after this was called. It takes SIGBUS, so no guest may call it. */
+int vgpu_guard(void);
 /* Frees the slots of dead processes; returns how many, or a negative errno. The fd
- * is one of its own: a slot's lock does not stop whoever holds it. */
+ * is one of its own: a slot's lock does not stop whoever holds it. After -EFAULT close
+ * the page: it may hold a slot's lock. */
 int vgpu_usage_reap(struct vgpu_usage *page, int fd);
 /* Takes away what crashes left counted twice on one device; -EAGAIN while busy. */
 int vgpu_usage_reconcile(struct vgpu_usage *page, uint32_t device, uint64_t *repaired);
 /* A slot's bytes by kind; returns their sum. */
 int64_t vgpu_usage_memory(const struct vgpu_usage *page, uint32_t slot, uint32_t device, int64_t *by_kind);
 uint64_t vgpu_usage_used(const struct vgpu_usage *page, uint32_t device);
-/* Measured busy time within [from, until) of CLOCK_MONOTONIC, and what part of it was
- * the slice's own if the GPU divides overlapping time evenly. It does not quite: where
+/* Measured busy time of a GPU, which is devices[i] to pages[i], within [from, until) of
+ * CLOCK_MONOTONIC, and what part of it was the slice's own if the GPU divides overlapping time evenly. It does not quite: where
  * NVML tells what each process used, that over covered_ns is the better busy_permille. */
-int vgpu_busy_shares(struct vgpu_usage *const *pages, uint32_t count, uint32_t device, uint64_t from,
-                     uint64_t until, uint64_t *covered_ns, uint64_t *owned_ns);
+int vgpu_busy_shares(struct vgpu_usage *const *pages, const uint32_t *devices, uint32_t count,
+                     uint64_t from, uint64_t until, uint64_t *covered_ns, uint64_t *owned_ns);
 
 uint64_t vgpu_clock_ns(void);
 const char *vgpu_version(void);

@@ -26,6 +26,10 @@ void account_after_fork(void);
 /* Reaps at most once in 10 ms, all processes taken together; returns freed slots. */
 int account_reap_if_due(const struct account *account, uint32_t device, uint64_t now_ns);
 
+/* Before `bytes` are refused: takes back what the dead held, at once where few processes
+ * share the page, where that could make room at all; not 0 when it is worth another try. */
+int account_reap_for(const struct account *account, uint32_t device, uint64_t bytes, uint64_t limit);
+
 /* Places where a test may kill the process; nothing in a normal build. */
 #ifdef VGPU_FAIL_POINTS
 void fail_point(const char *name);

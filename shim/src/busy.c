@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "guard.h"
 #include "pages.h"
 
 /* ---- within a process ----------------------------------------------------- */
@@ -98,12 +99,12 @@ static uint64_t word_bits(const uint64_t *ring, uint64_t number) {
 enum { SLICES_MAX = 256 };
 
 /* One word of every slice's ring: a quantum that n slices were busy in counts 1/n for each. */
-static void share_word(struct vgpu_usage *const *pages, uint32_t count, uint32_t device, uint64_t number,
-                       uint64_t *covered_ns, double *owned_ns) {
+static void share_word(struct vgpu_usage *const *pages, const uint32_t *devices, uint32_t count,
+                       uint64_t number, uint64_t *covered_ns, double *owned_ns) {
   uint64_t words[SLICES_MAX];
   uint32_t busy[VGPU_BUSY_BITS] = {0};
   for (uint32_t i = 0; i < count; i++) {
-    words[i] = word_bits(pages[i]->devices[device].busy, number);
+    words[i] = word_bits(pages[i]->devices[devices[i]].busy, number);
     for (uint64_t bits = words[i]; bits; bits &= bits - 1) busy[__builtin_ctzll(bits)]++;
   }
   for (uint32_t i = 0; i < count; i++)
@@ -113,16 +114,30 @@ static void share_word(struct vgpu_usage *const *pages, uint32_t count, uint32_t
     }
 }
 
-VGPU_API int vgpu_busy_shares(struct vgpu_usage *const *pages, uint32_t count, uint32_t device, uint64_t from,
-                              uint64_t until, uint64_t *covered_ns, uint64_t *owned_ns) {
-  double owned[SLICES_MAX] = {0};
+static int devices_exist(const uint32_t *devices, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++)
+    if (devices[i] >= VGPU_DEVICES_MAX) return 0;
+  return 1;
+}
+
+static void share_words(struct vgpu_usage *const *pages, const uint32_t *devices, uint32_t count,
+                        uint64_t from, uint64_t until, uint64_t *covered_ns, uint64_t *owned_ns) {
   const uint64_t word_ns = (uint64_t)VGPU_BUSY_QUANTUM_NS * VGPU_BUSY_BITS;
-  if (count > SLICES_MAX || device >= VGPU_DEVICES_MAX || until < from) return -EINVAL;
+  double owned[SLICES_MAX] = {0};
   uint64_t first = from / word_ns, end = until / word_ns;
   if (end - first > VGPU_BUSY_WORDS) first = end - VGPU_BUSY_WORDS;
   memset(covered_ns, 0, count * sizeof *covered_ns);
   for (uint64_t number = first; number < end; number++)
-    share_word(pages, count, device, number, covered_ns, owned);
+    share_word(pages, devices, count, number, covered_ns, owned);
   for (uint32_t i = 0; i < count; i++) owned_ns[i] = (uint64_t)owned[i];
+}
+
+VGPU_API int vgpu_busy_shares(struct vgpu_usage *const *pages, const uint32_t *devices, uint32_t count,
+                              uint64_t from, uint64_t until, uint64_t *covered_ns, uint64_t *owned_ns) {
+  struct guard guard;
+  if (count > SLICES_MAX || until < from || !devices_exist(devices, count)) return -EINVAL;
+  if (sigsetjmp(guard_arm(&guard), 0)) return -EFAULT;
+  share_words(pages, devices, count, from, until, covered_ns, owned_ns);
+  guard_disarm(&guard);
   return 0;
 }

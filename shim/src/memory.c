@@ -73,7 +73,8 @@ static int charge_after_growth(const struct charge *charge) {
 static CUresult reserve_slowly(const struct charge *charge) {
   int freed = pools_shrink(charge->device) | graph_shrink(charge->device);
   if (freed && !charge_now(charge)) return CUDA_SUCCESS;
-  if (account_reap_if_due(&guest.account, charge->device, vgpu_clock_ns()) && !charge_now(charge))
+  uint64_t limit = guest_limits_of(charge->device)->memory_limit;
+  if (account_reap_for(&guest.account, charge->device, charge->bytes, limit) && !charge_now(charge))
     return CUDA_SUCCESS;
   if (!charge_after_growth(charge)) return CUDA_SUCCESS;
   count_refusal(charge);

@@ -15,6 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "guard.h"
+
 int pages_map(int fd, size_t size, int writable, void **out) {
   off_t length = lseek(fd, 0, SEEK_END);
   if (length < 0) return -errno;
@@ -132,12 +134,20 @@ VGPU_API int vgpu_usage_create(const char *path, uint32_t device_count) {
   return finish(temporary, path, fd, 0666, error);
 }
 
+static int usage_checked(const struct vgpu_usage *page) {
+  struct guard guard;
+  if (sigsetjmp(guard_arm(&guard), 0)) return -EFAULT;
+  int sound = pages_usage_sound(page);
+  guard_disarm(&guard);
+  return sound ? 0 : -EPROTO;
+}
+
 VGPU_API int vgpu_usage_open(const char *path, struct vgpu_usage **page, int *fd) {
   int error = open_page(path, sizeof **page, 1, (void **)page, fd);
   if (error) return error;
-  if (pages_usage_sound(*page)) return 0;
-  vgpu_usage_close(*page, *fd);
-  return -EPROTO;
+  error = usage_checked(*page);
+  if (error) vgpu_usage_close(*page, *fd);
+  return error;
 }
 
 VGPU_API int vgpu_usage_close(struct vgpu_usage *page, int fd) {

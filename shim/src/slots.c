@@ -15,9 +15,10 @@
 #include <unistd.h>
 
 #include "accounts.h"
+#include "guard.h"
 #include "pages.h"
 
-enum { REAP_PERIOD_NS = 10000000, RECONCILE_ATTEMPTS = 64 };
+enum { REAP_PERIOD_NS = 10000000, RECONCILE_ATTEMPTS = 64, FEW_SLOTS = 64 };
 
 static uint32_t reaping; /* OFD locks do not keep threads of one process apart */
 
@@ -33,6 +34,8 @@ static uint32_t slots_in_use(const struct vgpu_usage *page) {
 }
 
 /* ---- reaping ------------------------------------------------------------ */
+
+static int reconcile(struct vgpu_usage *page, uint32_t device, uint64_t *repaired);
 
 /* Unsigned, so that a scribbled page overflows in a defined way. */
 static int64_t lane_sum(const struct vgpu_lane *lane) {
@@ -109,7 +112,7 @@ static void reap_slot(struct vgpu_usage *page, uint32_t slot) {
   page->slots[slot].pid = 0;
   __atomic_store_n(&page->slots[slot].state, VGPU_SLOT_FREE, __ATOMIC_RELEASE);
   for (uint32_t device = 0; suspects >> device; device++)
-    if (suspects >> device & 1) vgpu_usage_reconcile(page, device, &repaired);
+    if (suspects >> device & 1) reconcile(page, device, &repaired);
 }
 
 /* 1: reaped, 0: its owner lives. */
@@ -165,18 +168,41 @@ static int reap_exclusively(struct vgpu_usage *page, int fd, uint32_t mine, enum
 }
 
 VGPU_API int vgpu_usage_reap(struct vgpu_usage *page, int fd) {
-  return reap_exclusively(page, fd, UINT32_MAX, LOCKS);
+  struct guard guard;
+  if (sigsetjmp(guard_arm(&guard), 0)) { /* the page is touched only by whoever reaps, so that was us */
+    __atomic_store_n(&reaping, 0, __ATOMIC_RELEASE);
+    return -EFAULT;
+  }
+  int reaped = reap_exclusively(page, fd, UINT32_MAX, LOCKS);
+  guard_disarm(&guard);
+  return reaped;
+}
+
+/* Whether a scan may be made now; of two processes that ask at once, one gets it. */
+static int is_due(uint64_t *last, uint64_t now_ns) {
+  uint64_t seen = __atomic_load_n(last, __ATOMIC_RELAXED);
+  if (now_ns - seen < REAP_PERIOD_NS && now_ns >= seen) return 0;
+  return __atomic_compare_exchange_n(last, &seen, now_ns, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+static int repair_suspect(struct vgpu_usage *page, uint32_t device) {
+  uint64_t repaired = 0;
+  if (__atomic_load_n(&page->devices[device].suspect, __ATOMIC_ACQUIRE)) reconcile(page, device, &repaired);
+  return repaired != 0;
 }
 
 int account_reap_if_due(const struct account *account, uint32_t device, uint64_t now_ns) {
-  uint64_t *last = &account->page->devices[device].reaped_ns;
-  uint64_t seen = __atomic_load_n(last, __ATOMIC_RELAXED), repaired = 0;
-  if (now_ns - seen < REAP_PERIOD_NS && now_ns >= seen) return 0;
-  if (!__atomic_compare_exchange_n(last, &seen, now_ns, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) return 0;
+  if (!is_due(&account->page->devices[device].reaped_ns, now_ns)) return 0;
   int reaped = reap_exclusively(account->page, account->fd, account->slot, PROCESSES);
-  if (__atomic_load_n(&account->page->devices[device].suspect, __ATOMIC_ACQUIRE))
-    vgpu_usage_reconcile(account->page, device, &repaired);
-  return reaped + (repaired != 0);
+  return reaped + repair_suspect(account->page, device);
+}
+
+int account_reap_for(const struct account *account, uint32_t device, uint64_t bytes, uint64_t limit) {
+  uint64_t mine = (uint64_t)vgpu_usage_memory(account->page, account->slot, device, NULL);
+  if (bytes > limit || mine > limit - bytes) return 0; /* too much even without all others */
+  if (slots_in_use(account->page) > FEW_SLOTS) return account_reap_if_due(account, device, vgpu_clock_ns());
+  int reaped = reap_exclusively(account->page, account->fd, account->slot, LOCKS);
+  return reaped + repair_suspect(account->page, device);
 }
 
 /* ---- reconciling -------------------------------------------------------- */
@@ -213,8 +239,7 @@ static int survey_device(struct vgpu_usage *page, uint32_t device, struct survey
   return survey_slot(page, VGPU_SLOTS_MAX, device, survey);
 }
 
-VGPU_API int vgpu_usage_reconcile(struct vgpu_usage *page, uint32_t device, uint64_t *repaired) {
-  if (device >= VGPU_DEVICES_MAX) return -EINVAL;
+static int reconcile(struct vgpu_usage *page, uint32_t device, uint64_t *repaired) {
   struct vgpu_usage_device *slice = &page->devices[device];
   *repaired = 0;
   for (int attempt = 0; attempt < RECONCILE_ATTEMPTS; attempt++) {
@@ -232,6 +257,15 @@ VGPU_API int vgpu_usage_reconcile(struct vgpu_usage *page, uint32_t device, uint
     return 0;
   }
   return -EAGAIN;
+}
+
+VGPU_API int vgpu_usage_reconcile(struct vgpu_usage *page, uint32_t device, uint64_t *repaired) {
+  struct guard guard;
+  if (device >= VGPU_DEVICES_MAX) return -EINVAL;
+  if (sigsetjmp(guard_arm(&guard), 0)) return -EFAULT;
+  int error = reconcile(page, device, repaired);
+  guard_disarm(&guard);
+  return error;
 }
 
 /* ---- reading ------------------------------------------------------------ */

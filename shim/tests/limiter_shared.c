@@ -98,9 +98,10 @@ static int ask_nvml(struct agent *agent, struct slice **slices, unsigned count) 
 
 static void correct(struct agent *agent, struct slice **slices, unsigned count, uint64_t now) {
   struct vgpu_usage *pages[WORKERS];
+  const uint32_t devices[WORKERS] = {0};
   uint64_t covered[WORKERS], owned[WORKERS];
   for (unsigned i = 0; i < count; i++) pages[i] = slices[i]->usage;
-  CHECK_EQUAL(vgpu_busy_shares(pages, count, 0, now - 400 * MS, now - 200 * MS, covered, owned), 0);
+  CHECK_EQUAL(vgpu_busy_shares(pages, devices, count, now - 400 * MS, now - 200 * MS, covered, owned), 0);
   for (unsigned i = 0; i < count; i++) {
     blend(&agent->measured[i], 100.0 * (double)covered[i] / (200.0 * MS));
     double part = agent->measured[i] > 1 ? agent->used[i] / agent->measured[i] : 1;

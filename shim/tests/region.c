@@ -294,10 +294,11 @@ static void divided_time(void) {
   struct slice a = slice_new(GIB, 50), b = slice_new(GIB, 50);
   const uint64_t q = VGPU_BUSY_QUANTUM_NS, base = q * VGPU_BUSY_BITS * 5000;
   struct vgpu_usage *pages[] = {a.usage, b.usage};
+  const uint32_t devices[] = {0, 1}; /* one GPU, numbered otherwise in the second slice */
   uint64_t covered[2], owned[2];
   busy_mark(a.usage->devices[0].busy, base, base + 100 * q);
-  busy_mark(b.usage->devices[0].busy, base + 50 * q, base + 200 * q);
-  CHECK_EQUAL(vgpu_busy_shares(pages, 2, 0, base, base + VGPU_BUSY_BITS * 10 * q, covered, owned), 0);
+  busy_mark(b.usage->devices[1].busy, base + 50 * q, base + 200 * q);
+  CHECK_EQUAL(vgpu_busy_shares(pages, devices, 2, base, base + VGPU_BUSY_BITS * 10 * q, covered, owned), 0);
   CHECK_EQUAL(covered[0], 100 * q);
   CHECK_EQUAL(covered[1], 150 * q);
   CHECK_EQUAL(owned[0], 75 * q);

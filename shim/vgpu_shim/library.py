@@ -13,6 +13,12 @@ from typing import Any, NamedTuple
 
 import cffi
 
+_REASONS = {
+    errno.EPROTO: "not a page of this version",
+    errno.EFAULT: "cut short while it was read; a process of the slice did that",
+}
+"""What errors mean of a page."""
+
 _HERE = Path(__file__).resolve().parent
 
 
@@ -72,15 +78,16 @@ def load() -> Library:
     except (OSError, AttributeError) as error:
         raise LibraryNotFoundError(f"{path} is no libvgpu.so that can be loaded: {error}") from None
     ffi.cdef(declarations(header))
-    return Library(ffi, ffi.dlopen(str(path)), path)
+    lib = ffi.dlopen(str(path))
+    check(lib.vgpu_guard(), f"guard against pages that are cut short, with {path}")
+    return Library(ffi, lib, path)
 
 
 def check(code: int, what: str) -> int:
     """The code itself, or a PageError that says what the operating system said."""
     if code >= 0:
         return code
-    reason = "not a page of this version" if code == -errno.EPROTO else os.strerror(-code)
-    raise PageError(f"{what}: {reason}")
+    raise PageError(f"{what}: {_REASONS.get(-code) or os.strerror(-code)}")
 
 
 def check_device_count(count: int) -> int:

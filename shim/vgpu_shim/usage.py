@@ -1,5 +1,6 @@
 """The usage page: what a slice's processes hold and have used."""
 
+import errno
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -90,7 +91,10 @@ class UsagePage:
         """Takes away what crashes left counted twice: the bytes, or None while too busy to tell."""
         repaired = self._opened.ffi.new("uint64_t *")
         code = self._opened.lib.vgpu_usage_reconcile(self._page, device, repaired)
-        return int(repaired[0]) if code == 0 else None
+        if code == -errno.EAGAIN:
+            return None
+        library.check(code, f"reconcile {self.path}")
+        return int(repaired[0])
 
     def used(self, device: int) -> int:
         """Bytes that the limit is held against."""
@@ -167,18 +171,20 @@ class BusyShare:
         return 1000 if not self.covered_ns else max(1, round(1000 * self.owned_ns / self.covered_ns))
 
 
-def busy_shares(pages: list[UsagePage], device: int, *, since_ns: int, until_ns: int) -> list[BusyShare]:
-    """Divides the time of one device between the slices that were busy on it at once.
+def busy_shares(places: list[tuple[UsagePage, int]], *, since_ns: int, until_ns: int) -> list[BusyShare]:
+    """Divides the time of one GPU between the slices that were busy on it at once.
 
-    Times are CLOCK_MONOTONIC; the rings remember the last 0.8 s. A GPU that slices time
-    stretches everybody's kernels, so each slice measures also what the others took.
-    owned_ns supposes that overlapping time is divided evenly; where NVML tells what
-    each process used, that use over covered_ns is the better busy_permille.
+    Each place is a slice's page and the GPU's number in it. Times are CLOCK_MONOTONIC; the
+    rings remember the last 0.8 s. A GPU that slices time stretches everybody's kernels, so
+    each slice measures also what the others took. owned_ns supposes that overlapping time
+    is divided evenly; where NVML tells what each process used, that use over covered_ns is
+    the better busy_permille. Raises PageError where a page is cut short meanwhile.
     """
     opened = library.load()
-    raw = opened.ffi.new("struct vgpu_usage *[]", [page._page for page in pages])
-    covered, owned = (opened.ffi.new("uint64_t[]", len(pages)) for _ in range(2))
-    code = opened.lib.vgpu_busy_shares(raw, len(pages), device, since_ns, until_ns, covered, owned)
+    pages = opened.ffi.new("struct vgpu_usage *[]", [page._page for page, _ in places])
+    devices = opened.ffi.new("uint32_t[]", [device for _, device in places])
+    covered, owned = (opened.ffi.new("uint64_t[]", len(places)) for _ in range(2))
+    code = opened.lib.vgpu_busy_shares(pages, devices, len(places), since_ns, until_ns, covered, owned)
     library.check(code, "divide busy time")
     return [BusyShare(covered_ns=int(c), owned_ns=int(o)) for c, o in zip(covered, owned, strict=True)]
 

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import uuid
@@ -79,6 +80,11 @@ class Tenant:
         """SIGKILL; returns when the process is gone."""
         self._process.kill()
         self._process.communicate()
+
+    def die(self) -> None:
+        """SIGKILL; returns when the process is dead and has yet to be waited for."""
+        self._process.send_signal(signal.SIGKILL)
+        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
 
     def __enter__(self) -> Self:
         return self

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vgpu_shim.library import PageError
 from vgpu_shim.limits import DeviceLimits, LimitsPage
-from vgpu_shim.usage import UsagePage
+from vgpu_shim.usage import UsagePage, busy_shares, clock_ns
 
 STEADY = hypothesis.settings(derandomize=True, deadline=None, max_examples=50)
 LINE = DeviceLimits(uuid="GPU-00000000-0000-4000-8000-000000000000", memory_limit=1 << 30, compute_percent=50)
@@ -206,3 +206,33 @@ def test_scribbled_accounts_are_read_reaped_and_mended(
 
         assert found.processes == ()
         assert found.used >= 0
+
+
+def test_accounts_that_are_cut_short_while_they_are_open_are_an_error_and_not_the_end(
+    path: pathlib.Path, sound: dict[Open, Sound]
+) -> None:
+    sound[open_usage].write(path)
+    with UsagePage(path) as page:
+        os.truncate(path, 0)
+
+        with pytest.raises(PageError, match="cut short"):
+            page.reap()
+        with pytest.raises(PageError, match="cut short"):
+            page.reconcile(0)
+        with pytest.raises(PageError, match="cut short"):
+            busy_shares([(page, 0)], since_ns=0, until_ns=clock_ns())
+
+
+def test_after_one_that_was_cut_short_others_are_read_as_before(
+    path: pathlib.Path, sound: dict[Open, Sound]
+) -> None:
+    sound[open_usage].write(path)
+    with UsagePage(path) as broken:
+        os.truncate(path, 0)
+        with pytest.raises(PageError, match="cut short"):
+            broken.reap()
+
+    sound[open_usage].write(path)
+
+    with UsagePage(path) as page:
+        assert (page.reap(), page.reconcile(0)) == (0, 0)

@@ -16,7 +16,7 @@ ROUND = 200
 
 def shares(slices: "list[Slice]", since_ns: int) -> list[BusyShare]:
     pages = [UsagePage(each.usage_path) for each in slices]
-    found = busy_shares(pages, 0, since_ns=since_ns, until_ns=clock_ns())
+    found = busy_shares([(page, 0) for page in pages], since_ns=since_ns, until_ns=clock_ns())
     for page in pages:
         page.close()
     return found

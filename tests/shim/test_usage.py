@@ -196,6 +196,17 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.parametrize("buried", [True, False], ids=["buried", "zombie"])
+def test_what_a_process_held_is_free_for_others_the_moment_it_is_dead(slice_: "Slice", buried: bool) -> None:
+    with slice_.tenant() as waiting, slice_.tenant() as dying:
+        assert dying.call("allocate", GIB)[0] == 0
+        assert waiting.call("allocate", MIB)[0] == OUT_OF_MEMORY  # so the dead were looked for just now
+
+        dying.kill() if buried else dying.die()
+
+        assert waiting.call("allocate", MIB)[0] == 0
+
+
 @dataclasses.dataclass(slots=True)
 class Holder:
     """A process, and what a ledger kept beside it says it holds."""

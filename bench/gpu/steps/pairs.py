@@ -82,16 +82,16 @@ def _correct(slices: list[Slice], *, until: float) -> None:
     """Tells each slice how much of its measured time was its own, as the node's agent does."""
     if not slices:
         return
-    pages = [usage.UsagePage(each.usage_path) for each in slices]
+    pages = [(usage.UsagePage(each.usage_path), 0) for each in slices]
     window = round(2 * CORRECT_EVERY_SECONDS * 1e9)
     while time.monotonic() < until:
         time.sleep(CORRECT_EVERY_SECONDS)
         now = usage.clock_ns()
         for each, share in zip(
-            slices, usage.busy_shares(pages, 0, since_ns=now - window, until_ns=now), strict=True
+            slices, usage.busy_shares(pages, since_ns=now - window, until_ns=now), strict=True
         ):
             each.set(busy_permille=share.permille)
-    for page in pages:
+    for page, _ in pages:
         page.close()
 
 
