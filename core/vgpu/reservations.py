@@ -87,6 +87,11 @@ class Book:
         self._eased += 1
         self._touch(name)
 
+    @property
+    def silent(self) -> frozenset[str]:
+        """The nodes whose agents are silent, as last seen."""
+        return self._silent
+
     def see_silent(self, names: Collection[str]) -> frozenset[str]:
         """Take in which nodes' agents are silent now, and return those that fell silent or speak again.
 

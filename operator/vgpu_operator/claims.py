@@ -7,11 +7,14 @@ import itertools
 from collections import Counter
 
 from vgpu import values
+from vgpu.placement import choice
 from vgpu_kube.objects import Key
 from vgpu_kube.protocol import Kube
 from vgpu_operator import bounds, claim_conditions, claim_status, known, verdicts
 from vgpu_operator.metrics import Metrics
 from vgpu_operator.publishing import Publisher
+from vgpu_operator.room import explaining
+from vgpu_operator.room.wishes import Wish, Wishes
 from vgpu_operator.view import View
 
 LOOKED_AT_AGAIN = 20
@@ -27,8 +30,10 @@ class Claims:
         view: View,
         publisher: Publisher,
         metrics: Metrics,
+        wishes: Wishes,
     ) -> None:
         self._kube = kube
+        self._wishes = wishes
         self._view = view
         self._publisher = publisher
         self._metrics = metrics
@@ -41,13 +46,16 @@ class Claims:
         claim = self._view.claims.items.get(key)
         self._unsettled.pop(key, None)
         if claim is None:
+            self._wishes.drop(key)
             return
         with self._metrics.reconciles.labels("VGPUClaim").time():
             refusal = None if claim.meta.deleting else await self._carry_edit(claim)
             facts = self._facts(claim, refusal)
             if facts.pool_name is not None and (facts.waiting or refusal is not None):
                 self._unsettled[key] = (facts.pool_name, self._rooms[facts.pool_name])
-            await self._publish(claim, facts)
+            wish = _wish(key, facts)
+            self._wishes.put(wish) if wish is not None else self._wishes.drop(key)
+            await self._publish(claim, facts, wish)
 
     def room_changed(self, pool: str) -> None:
         """There may be room in the pool for those who wait."""
@@ -66,9 +74,11 @@ class Claims:
             return None
         return claim_conditions.leaving(pods)
 
-    async def _publish(self, claim: known.Claim, facts: claim_conditions.Facts) -> None:
+    async def _publish(self, claim: known.Claim, facts: claim_conditions.Facts, wish: Wish | None) -> None:
         created_at = {pod.ref.uid: pod.created_at for pod in facts.pods}
         fields = claim_status.fields(claim.claim, facts.holdings, created_at)
+        finding = self._wishes.finding((claim.meta.namespace, claim.meta.name))
+        fields["waiting"] = None if wish is None else explaining.to_json(wish, finding)
         await self._publisher.publish(claim.meta, claim.status, fields, claim_conditions.of(facts))
 
     async def _carry_edit(self, claim: known.Claim) -> values.Refusal | None:
@@ -104,6 +114,7 @@ class Claims:
             waiting=waiting,
             verdict=self._verdict(asked, pool_name, waiting),
             refused_edit=refusal,
+            help=explaining.hint(self._wishes.finding((claim.meta.namespace, claim.meta.name))),
             deleting=claim.meta.deleting,
         )
 
@@ -114,3 +125,15 @@ class Claims:
             return None
         request = verdicts.request(claim, pool_name, waiting[0].ref)
         return self._judge.verdict(request, self._view.slices_of(claim))
+
+
+def _wish(key: Key, facts: claim_conditions.Facts) -> Wish | None:
+    """What the oldest waiting pod wants, None where none waits for room or quota."""
+    refused, pool_name = facts.verdict, facts.pool_name
+    if facts.deleting or not facts.waiting or pool_name is None or facts.pool is None:
+        return None
+    if refused is None or isinstance(refused, choice.Placement):
+        return None
+    first = facts.waiting[0]
+    request = verdicts.request(facts.claim, pool_name, first.ref)
+    return Wish(claim=key, request=request, created_at=first.created_at, refused=refused)

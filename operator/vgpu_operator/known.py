@@ -12,6 +12,7 @@ from vgpu.api import claim as claim_api
 from vgpu.api import names, timestamps
 from vgpu.api import pool as pool_api
 from vgpu_kube.objects import Object
+from vgpu_operator import homes
 
 SAYING_LENGTH = 512  # of the scheduler's message that is kept per pod; it may list every node
 
@@ -47,7 +48,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pod:
-    """A pod that carries a claim's label; ``saying`` is why kube-scheduler has not placed it."""
+    """A pod that carries a claim's label; ``saying`` is why kube-scheduler has not placed it.
+
+    ``home`` is what the pod asks of its node.
+    """
 
     ref: values.PodRef
     namespace: str
@@ -56,6 +60,7 @@ class Pod:
     finished: bool
     deleting: bool
     saying: str
+    home: homes.Home = homes.ANYWHERE
 
 
 def pool(raw: Object) -> Pool:
@@ -79,6 +84,7 @@ def pod(raw: Object) -> Pod:
         finished=status.get("phase") in ("Succeeded", "Failed"),
         deleting="deletionTimestamp" in metadata,
         saying=_saying(status),
+        home=homes.home(raw),
     )
 
 

@@ -38,6 +38,24 @@ class Metrics:
             ["pool", "result"],
             registry=registry,
         )
+        self.reclaims = Counter(
+            "vgpu_reclaims_total",
+            "Takings back of growth for pods that wait, one per node, by result.",
+            ["pool", "result"],
+            registry=registry,
+        )
+        self.moves = Counter(
+            "vgpu_moves_total",
+            "Pods evicted so that a waiting one fits, or kept by a budget, by result.",
+            ["pool", "result"],
+            registry=registry,
+        )
+        self._claims_waiting = Gauge(
+            "vgpu_claims_waiting",
+            "Claims with a pod that has no place, by reason.",
+            ["pool", "reason"],
+            registry=registry,
+        )
         self._pool_claims = Gauge(
             "vgpu_pool_claims", "Claims of a pool, by state.", ["pool", "state"], registry=registry
         )
@@ -74,6 +92,12 @@ class Metrics:
         self._pool_nodes.labels(name, "silent").set(len(facts.silent))
         self._pool_nodes.labels(name, "reporting").set(facts.totals.nodes - len(facts.silent))
         self._show_quotas(facts.pool, facts.used)
+
+    def show_waiting(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """How many claims wait, by pool and reason."""
+        self._claims_waiting.clear()
+        for (pool, reason), count in counts.items():
+            self._claims_waiting.labels(pool, reason).set(count)
 
     def forget_pool(self, pool: str) -> None:
         """A pool is gone, and its series with it."""

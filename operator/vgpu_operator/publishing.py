@@ -52,6 +52,7 @@ class Publisher:
     ) -> None:
         """Brings an object's status to what it shall say; ``before`` is what it says now.
 
+        A field that is None shall not be there.
         Raises KubeError; a Conflict or NotFound means that the object is another one by now.
         """
         said = _said_by_us(before, says)
@@ -59,7 +60,8 @@ class Publisher:
         wished = {**fields, "conditions": merged}
         if all(before.get(name) == value for name, value in wished.items()):
             return
-        body = {"metadata": {"uid": meta.uid}, "status": wished}
+        kept = {name: value for name, value in wished.items() if value is not None}
+        body = {"metadata": {"uid": meta.uid}, "status": kept}
         crash.point(BEFORE_WRITE)
         raw = await self._kube.apply(
             self._resource, meta.name, body, FIELD_MANAGER, meta.namespace, subresource="status"

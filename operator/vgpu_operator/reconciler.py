@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from vgpu import values
 from vgpu_kube import resources
@@ -14,12 +15,18 @@ from vgpu_kube.events import Recorder
 from vgpu_kube.informer import Change
 from vgpu_kube.objects import Key
 from vgpu_kube.protocol import Kube
+from vgpu_operator import known
 from vgpu_operator.claims import Claims
 from vgpu_operator.escapes import Escapes
 from vgpu_operator.metrics import Metrics
 from vgpu_operator.pools import Pools
 from vgpu_operator.publishing import Publisher
-from vgpu_operator.view import View
+from vgpu_operator.room.maker import RoomMaker
+from vgpu_operator.room.moves import Mover
+from vgpu_operator.room.reclaim import Reclaimer
+from vgpu_operator.room.telling import Teller
+from vgpu_operator.room.wishes import Wishes
+from vgpu_operator.view import View, same_but_heartbeat
 from vgpu_operator.workqueue import Workqueue
 
 ROOM_SECONDS = 1.0
@@ -48,6 +55,7 @@ class Reconciler:
         self._sleep = sleep
         self._now = now
         self.view = View(kube, clock=clock)
+        wishes = Wishes(on_wish=self._wished)
         self.pools = Pools(
             self.view,
             Publisher(kube, resources.VGPU_POOLS, self.view.pools, recorder, metrics, now=now),
@@ -59,13 +67,25 @@ class Reconciler:
             self.view,
             Publisher(kube, resources.VGPU_CLAIMS, self.view.claims, recorder, metrics, now=now),
             metrics,
+            wishes,
+        )
+        self.room = RoomMaker(
+            self.view,
+            wishes,
+            Reclaimer(kube, self.view, metrics),
+            Mover(kube, self.view, recorder, metrics, clock=clock),
+            told=Teller(recorder, wake=self._claim_changed).tell,
+            metrics=metrics,
+            clock=clock,
         )
         self.escapes = Escapes(kube, self.view, recorder, metrics)
         self.pool_queue: Workqueue[str] = Workqueue(self.pools.reconcile, name="pool", sleep=sleep)
         self.claim_queue: Workqueue[Key] = Workqueue(self.claims.reconcile, name="claim", sleep=sleep)
+        self.room_queue: Workqueue[str] = Workqueue(self.room.reconcile, name="room", sleep=sleep)
         self.escape_queue: Workqueue[str] = Workqueue(self.escapes.reconcile, name="escapes", sleep=sleep)
         self._judging = False
         self.view.nodes.subscribe(self._node_changed)
+        self.view.pools.subscribe(self._pool_edited)
         self.view.subscribe(
             on_claim=self._claim_changed, on_edit=self._claim_edited, on_pool=self._pool_changed
         )
@@ -93,6 +113,7 @@ class Reconciler:
         await self.pool_queue.stop()
         await self.claim_queue.stop()
         await self.escape_queue.stop()
+        await self.room_queue.stop()
 
     async def look_for_room(self) -> None:
         """Looks at claims that wait again and again, where room has changed; runs until cancelled."""
@@ -100,6 +121,9 @@ class Reconciler:
             await self._sleep(ROOM_SECONDS)
             for claim in self.claims.due():
                 self.claim_queue.wake(claim)
+            self.room.count()
+            for pool in self.room.due():
+                self.room_queue.wake(pool)
 
     async def look_for_silence(self) -> None:
         """Looks at every pool again and again; runs until cancelled."""
@@ -107,6 +131,7 @@ class Reconciler:
             await self._sleep(SILENCE_SECONDS)
             for pool in self.view.look_at_heartbeats(self._now()):
                 self.claims.room_changed(pool)
+                self.room.pool_changed(pool)
             for pool in self.view.book.pools:
                 self.pool_queue.wake(pool)
 
@@ -120,11 +145,23 @@ class Reconciler:
 
     def _pool_changed(self, pool: str) -> None:
         self.claims.room_changed(pool)
+        self.room.room_changed(pool)
         if self._judging:
             self.pool_queue.wake(pool)
             self._look_at_escapes()
 
+    def _wished(self, pool: str) -> None:
+        if self._judging:
+            self.room_queue.wake(pool)
+
+    def _pool_edited(self, change: Change[known.Pool]) -> None:
+        old, new = change.old, change.new
+        if old is None or new is None or replace(old.pool, quotas=new.pool.quotas) != new.pool:
+            self.room.pool_changed(change.key[1])
+
     def _node_changed(self, change: Change[values.Node]) -> None:
+        if not same_but_heartbeat(change.old, change.new):
+            self.room.node_changed(change.key[1])
         if self.escapes.see(change) and self._judging:
             self.escape_queue.wake(change.key[1])
 

@@ -1,6 +1,6 @@
 """What the operator knows of the cluster, and whose status a change of it concerns.
 
-Four informers feed the indexes that statuses are computed from. Nothing is written from here, and no status
+Five informers feed the indexes that statuses are computed from. Nothing is written from here, and no status
 is decided.
 """
 
@@ -16,7 +16,7 @@ from vgpu_kube import resources
 from vgpu_kube.informer import Change, Informer
 from vgpu_kube.objects import Key
 from vgpu_kube.protocol import Kube
-from vgpu_operator import known
+from vgpu_operator import homes, known
 from vgpu_operator.census import Census, Standing
 from vgpu_operator.holdings import Holding, Holdings
 from vgpu_operator.membership import Membership
@@ -26,7 +26,7 @@ CONTACT_SECONDS = 180.0
 
 
 class View:
-    """Pools, claims, labelled pods and VGPUNodes, indexed.
+    """Pools, claims, labelled pods, VGPUNodes and Nodes, indexed.
 
     ``subscribe`` names who is told which claims and pools a change concerns; it comes before ``following``.
     """
@@ -37,11 +37,13 @@ class View:
         self.claims = Informer(kube, resources.VGPU_CLAIMS, decode=known.claim, clock=clock)
         self.pods = Informer(kube, resources.PODS, labels=names.CLAIM_LABEL, decode=known.pod, clock=clock)
         self.nodes = Informer(kube, resources.VGPU_NODES, decode=node_api.to_values, clock=clock)
+        self.hosts = Informer(kube, resources.NODES, decode=homes.host, clock=clock)
         self._informers: dict[str, Informer[Any]] = {
             "VGPUNodes": self.nodes,
             "VGPUPools": self.pools,
             "VGPUClaims": self.claims,
             "pods": self.pods,
+            "Nodes": self.hosts,
         }
         self.book = reservations.Book()
         self.membership = Membership()
@@ -109,6 +111,10 @@ class View:
         pods = [pod for pod in self._pods_of.get(claim, {}).values() if not pod.finished]
         return tuple(sorted(pods, key=lambda pod: (pod.created_at, pod.ref.name)))
 
+    def pod(self, claim: Key, uid: str) -> known.Pod | None:
+        """One pod of a claim, finished or not."""
+        return self._pods_of.get(claim, {}).get(uid)
+
     def waiting(self, claim: values.Claim) -> tuple[known.Pod, ...]:
         """The pods of a claim that have no slice yet and still want one, the oldest first."""
         held = {pod.uid for holding in self.holdings.of(claim.ref.uid) for pod in holding.slice.pods}
@@ -166,7 +172,7 @@ class View:
 
     def _node_changed(self, change: Change[values.Node]) -> None:
         old, new, name = change.old, change.new, change.key[1]
-        if _same_but_heartbeat(old, new):
+        if same_but_heartbeat(old, new):
             return  # how fresh the reports are is looked at by the clock, not by each of them
         pools = self.membership.pools_of(name)
         if new is None:
@@ -200,7 +206,8 @@ def _nobody(_: object) -> None:
     """Told when nobody has subscribed."""
 
 
-def _same_but_heartbeat(old: values.Node | None, new: values.Node | None) -> bool:
+def same_but_heartbeat(old: values.Node | None, new: values.Node | None) -> bool:
+    """Whether nothing has changed that a decision may depend on."""
     if old is None or new is None:
         return False
     return (old.revision, old.labels, old.cordoned_devices, old.slices, old.devices, old.enforced) == (

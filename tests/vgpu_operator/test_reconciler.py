@@ -254,12 +254,15 @@ async def test_a_pod_that_fits_nowhere_is_explained_and_again_when_room_appears(
     assert stage.says("Bound") == (
         "False",
         "NoFit",
-        "pod pod-0 waits: 1 node: no GPU with 70 GiB memory free",
+        "pod pod-0 waits: 1 node: no GPU with 70 GiB memory free;"
+        " what would help: ask for 64 GiB memory per GPU, 6 GiB less",
     )
+    assert stage.status()["waiting"]["podName"] == "pod-0"
 
     await stage.write(first["metadata"]["uid"], None)
     await stage.clock.advance(2)
     assert stage.says("Bound")[1] == "PendingEvaluation"
+    assert "waiting" not in stage.status()
 
 
 async def test_a_pod_that_waits_for_quota_is_told_when_the_quota_is_raised(stage: Stage) -> None:

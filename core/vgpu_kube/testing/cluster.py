@@ -179,14 +179,16 @@ class Cluster:
         *,
         timeout: float = DEFAULT_TIMEOUT,
     ) -> Object:
-        """The answer to an eviction (always granted); bindings have their own method."""
+        """The answer to an eviction, always granted, and carried out unless it is a dry run."""
         async with self._serving("create", resource, namespace, name, subresource):
             if (resource, subresource) != (PODS, "eviction"):
                 raise errors.NotFound(
                     404, "NotFound", f"the in-memory cluster has no {resource}/{subresource}"
                 )
             key = _key(resource, name, namespace)
-            self._delete(resource, key, copy.deepcopy(self._found(resource, key)), grace_seconds=None)
+            found = copy.deepcopy(self._found(resource, key))
+            if not body.get("deleteOptions", {}).get("dryRun"):
+                self._delete(resource, key, found, grace_seconds=None)
             return {"apiVersion": "v1", "kind": "Status", "status": "Success"}
 
     async def patch_json(

@@ -27,11 +27,12 @@ def _waiting(facts: Facts) -> Condition:
     who = _who_waits(facts.waiting)
     match facts.verdict:
         case choice.NoFit() as no_fit:
-            return saying.false(KIND, Reason.NO_FIT, f"{who}: {no_fit.message}")
+            return saying.false(KIND, Reason.NO_FIT, f"{who}: {no_fit.message}{facts.help}")
         case values.Refusal(reason=values.Reason.POOL_NOT_FOUND) | None:
             return saying.unknown(KIND, Reason.PENDING_EVALUATION, f"{who} until the claim is accepted")
         case values.Refusal() as refusal:
-            return saying.false(KIND, Reason.WAITING_FOR_QUOTA, f"{who}: {refusal.message}")
+            message = f"{who}: {refusal.message}{facts.help}"
+            return saying.false(KIND, Reason.WAITING_FOR_QUOTA, message)
         case choice.Placement(node=node):
             said = facts.waiting[0].saying
             scheduler = f"; kube-scheduler said last: {said}" if said else ""

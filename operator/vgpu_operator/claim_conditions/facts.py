@@ -14,7 +14,7 @@ class Facts:
 
     ``waiting`` are the pods without a slice and ``verdict`` what placement says of the first of them;
     ``largest_bytes`` is the most memory that one device of the pool may promise, ``refused_edit`` why an
-    edit of the bounds stays out of the ledger.
+    edit of the bounds stays out of the ledger. ``help`` is what would let the first waiting pod in, in words.
     """
 
     claim: values.Claim
@@ -28,6 +28,7 @@ class Facts:
     verdict: verdicts.Verdict | None
     refused_edit: values.Refusal | None
     deleting: bool
+    help: str = ""
 
     @property
     def served(self) -> str:
