@@ -11,6 +11,7 @@ from vgpu.placement import choice
 from vgpu_kube.objects import Key
 from vgpu_kube.protocol import Kube
 from vgpu_operator import bounds, claim_conditions, claim_status, known, verdicts
+from vgpu_operator.elasticity.loop import Loop
 from vgpu_operator.metrics import Metrics
 from vgpu_operator.publishing import Publisher
 from vgpu_operator.room import explaining
@@ -37,6 +38,7 @@ class Claims:
         self._view = view
         self._publisher = publisher
         self._metrics = metrics
+        self.loop: Loop | None = None  # the elastic loop, where one runs
         self._judge = verdicts.Judge(view.book)
         self._rooms: Counter[str] = Counter()  # pool -> how often its room has changed
         self._unsettled: dict[Key, tuple[str, int]] = {}  # claim -> pool and room it was judged by, in order
@@ -76,7 +78,7 @@ class Claims:
 
     async def _publish(self, claim: known.Claim, facts: claim_conditions.Facts, wish: Wish | None) -> None:
         created_at = {pod.ref.uid: pod.created_at for pod in facts.pods}
-        fields = claim_status.fields(claim.claim, facts.holdings, created_at)
+        fields = claim_status.fields(claim.claim, facts.holdings, created_at, facts.outcome, claim.status)
         finding = self._wishes.finding((claim.meta.namespace, claim.meta.name))
         fields["waiting"] = None if wish is None else explaining.to_json(wish, finding)
         await self._publisher.publish(claim.meta, claim.status, fields, claim_conditions.of(facts))
@@ -116,6 +118,8 @@ class Claims:
             refused_edit=refusal,
             help=explaining.hint(self._wishes.finding((claim.meta.namespace, claim.meta.name))),
             deleting=claim.meta.deleting,
+            outcome=self.loop.outcome((claim.meta.namespace, claim.meta.name)) if self.loop else None,
+            loop_runs=self.loop is not None,
         )
 
     def _verdict(

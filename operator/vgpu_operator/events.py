@@ -14,6 +14,7 @@ COMPONENT = "vgpu-operator"
 EVALUATED = "Evaluated"  # quota and pool were looked at
 PLACED = "Placed"  # the ledger was looked at
 ENFORCED = "Enforced"  # the node's report was looked at
+SCALED = "Scaled"  # replicas wanted and replicas possible were compared
 RESIZED = "Resized"  # allocation and enforcement were compared
 INSPECTED = "Inspected"  # a pool's nodes and devices were looked at
 
@@ -22,6 +23,7 @@ ACTIONS: Mapping[ClaimCondition | PoolCondition, str] = {
     ClaimCondition.BOUND: PLACED,
     ClaimCondition.ENFORCED: ENFORCED,
     ClaimCondition.RESIZING: RESIZED,
+    ClaimCondition.SCALING_LIMITED: SCALED,
     PoolCondition.INVENTORY_CURRENT: INSPECTED,
     PoolCondition.READY: INSPECTED,
 }
@@ -42,6 +44,10 @@ TYPES: Mapping[Reason, EventType] = {
     Reason.GROWING: EventType.NORMAL,
     Reason.SHRINKING: EventType.NORMAL,
     Reason.DEFERRED: EventType.WARNING,
+    Reason.AT_MAX_REPLICAS: EventType.WARNING,
+    Reason.SCALED_BY_ANOTHER: EventType.WARNING,
+    Reason.TARGET_UNAVAILABLE: EventType.WARNING,
+    Reason.METRICS_UNAVAILABLE: EventType.WARNING,
     Reason.AGENTS_REPORTING: EventType.NORMAL,
     Reason.AGENTS_SILENT: EventType.WARNING,
     Reason.NO_NODES: EventType.WARNING,

@@ -14,6 +14,7 @@ from vgpu.api import pool as pool_api
 from vgpu_kube.objects import Object
 from vgpu_operator import homes
 
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 SAYING_LENGTH = 512  # of the scheduler's message that is kept per pod; it may list every node
 
 
@@ -50,7 +51,8 @@ class Claim:
 class Pod:
     """A pod that carries a claim's label; ``saying`` is why kube-scheduler has not placed it.
 
-    ``home`` is what the pod asks of its node.
+    ``deletion_cost`` is by how much a controller that removes pods would rather keep this one, ``home`` what
+    the pod asks of its node.
     """
 
     ref: values.PodRef
@@ -60,6 +62,8 @@ class Pod:
     finished: bool
     deleting: bool
     saying: str
+    ready: bool = False
+    deletion_cost: int = 0
     home: homes.Home = homes.ANYWHERE
 
 
@@ -84,6 +88,8 @@ def pod(raw: Object) -> Pod:
         finished=status.get("phase") in ("Succeeded", "Failed"),
         deleting="deletionTimestamp" in metadata,
         saying=_saying(status),
+        ready=_ready(status),
+        deletion_cost=_cost(metadata.get("annotations") or {}),
         home=homes.home(raw),
     )
 
@@ -106,6 +112,18 @@ def observed_generation(status: Mapping[str, Any]) -> int:
         (entry.get("observedGeneration", -1) for entry in status.get("conditions") or ()),
         default=-1,
     )
+
+
+def _ready(status: Mapping[str, Any]) -> bool:
+    conditions = status.get("conditions") or ()
+    return any(entry.get("type") == "Ready" and entry.get("status") == "True" for entry in conditions)
+
+
+def _cost(annotations: Mapping[str, str]) -> int:
+    try:
+        return int(annotations.get(DELETION_COST, "0"))
+    except ValueError:  # the user's own, and ignored by controllers as well
+        return 0
 
 
 def _saying(status: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from vgpu_kube.objects import Key
 from vgpu_kube.protocol import Kube
 from vgpu_operator import known
 from vgpu_operator.claims import Claims
+from vgpu_operator.elasticity.loop import Loop
 from vgpu_operator.escapes import Escapes
 from vgpu_operator.metrics import Metrics
 from vgpu_operator.pools import Pools
@@ -90,6 +91,10 @@ class Reconciler:
             on_claim=self._claim_changed, on_edit=self._claim_edited, on_pool=self._pool_changed
         )
 
+    def follow(self, loop: Loop) -> None:
+        """Lets statuses tell what this loop does, and the loop know what changes."""
+        self.claims.loop = loop
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Follows the cluster; nothing is judged before ``start``, on half a view."""
@@ -136,6 +141,8 @@ class Reconciler:
                 self.pool_queue.wake(pool)
 
     def _claim_changed(self, claim: Key) -> None:
+        if self.claims.loop is not None:
+            self.claims.loop.claim_changed(claim)
         if self._judging:
             self.claim_queue.wake(claim)
 

@@ -47,5 +47,8 @@ def test_what_is_false_is_a_warning_wherever_it_is_told(kind: ClaimCondition | P
 
     for reason in set(rules.false) & set(events.TYPES) - set(rules.true):
         assert events.TYPES[reason].value == "Warning"
+    good = (
+        "Warning" if kind is ClaimCondition.SCALING_LIMITED else "Normal"
+    )  # the one that is bad news when true
     for reason in set(rules.true) & set(events.TYPES) - set(rules.false):
-        assert events.TYPES[reason].value == "Normal"
+        assert events.TYPES[reason].value == good

@@ -70,6 +70,8 @@ class Reason(StrEnum):
     AT_MAX_REPLICAS = "AtMaxReplicas"
     WITHIN_BOUNDS = "WithinBounds"
     NOT_SCALED = "NotScaled"
+    SCALED_BY_ANOTHER = "ScaledByAnother"
+    TARGET_UNAVAILABLE = "TargetUnavailable"
     METRICS_UNAVAILABLE = "MetricsUnavailable"
 
     SLICES_READY = "SlicesReady"
@@ -137,13 +139,13 @@ _RESIZING = Rules(
     signer=Signer.ELASTICITY,
     true=(Reason.GROWING, Reason.SHRINKING),
     false=(Reason.AT_TARGET,),
-    unknown=(Reason.PENDING_EVALUATION, Reason.DEFERRED),
+    unknown=(Reason.PENDING_EVALUATION, Reason.DEFERRED, Reason.METRICS_UNAVAILABLE),
 )
 _SCALING_LIMITED = Rules(
     signer=Signer.SCALING,
     true=(Reason.AT_MAX_REPLICAS, Reason.WAITING_FOR_QUOTA, Reason.NO_FIT),
-    false=(Reason.WITHIN_BOUNDS, Reason.NOT_SCALED),
-    unknown=(Reason.PENDING_EVALUATION, Reason.METRICS_UNAVAILABLE),
+    false=(Reason.WITHIN_BOUNDS, Reason.NOT_SCALED, Reason.SCALED_BY_ANOTHER),
+    unknown=(Reason.PENDING_EVALUATION, Reason.METRICS_UNAVAILABLE, Reason.TARGET_UNAVAILABLE),
 )
 # Ready repeats the reason of the first of these that is in the way.
 _READY_NEEDS = (_ACCEPTED, _BOUND, _ENFORCED)

@@ -24,8 +24,8 @@ def _sizes(claim: facts.ClaimFacts, decided: decision.Decision) -> list[str]:
         return []
     before = sum((each.allocated for each in changed), values.NOTHING)
     after = sum((decided.allocations[each.id] for each in changed), values.NOTHING)
-    over = f" over {len(changed)} slices" if len(changed) > 1 else ""
-    return [_compute(before, after) + over, _memory(before, after) + over]
+    over = [f"over {len(changed)} slices"] if len(changed) > 1 else []
+    return [_compute(before, after), _memory(before, after), *over]
 
 
 def _compute(before: values.Amounts, after: values.Amounts) -> str:

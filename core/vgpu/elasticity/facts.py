@@ -16,7 +16,8 @@ class SliceFacts:
     ``room`` is what its devices could give on top of what it holds, to all its slices there together;
     ``neighbours_percent`` is what others hold there.
     ``used_percent`` and ``throttled`` (0 to 1) are the shim's accounts of the last period, None when unknown;
-    ``memory_peak_bytes`` is the most memory in use lately, ``memory_denied`` tells of a refused allocation.
+    ``memory_peak_bytes`` is the most memory in use lately, ``memory_denied`` tells of a refused allocation
+    that nothing has answered, ``memory_denied_bytes`` how large such a one is.
     """
 
     id: str
@@ -32,6 +33,7 @@ class SliceFacts:
     throttled: float | None = None
     memory_peak_bytes: int | None = None
     memory_denied: bool = False
+    memory_denied_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,8 @@ def wished_bytes(slice_: facts.SliceFacts, rule: settings.Settings) -> int:
     present, peak = slice_.allocated.memory_bytes, slice_.memory_peak_bytes
     most = min(slice_.limits.memory_bytes, present + max(0, slice_.room.memory_bytes))
     if slice_.memory_denied:
-        wished = max(int(present * rule.memory_step), int((peak or 0) * rule.memory_step))
+        needed = (peak or 0) + slice_.memory_denied_bytes
+        wished = max(int(present * rule.memory_step), int(needed * rule.memory_margin))
     elif peak is None:
         return present
     else:

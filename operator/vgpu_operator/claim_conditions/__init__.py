@@ -15,4 +15,4 @@ def of(facts: Facts) -> list[Condition]:
     """All six conditions, in the order in which a claim meets them."""
     needed = [accepted.condition(facts), bound.condition(facts), enforced.condition(facts)]
     size = resizing.condition(facts)
-    return [*needed, size, scaling_limited.condition(), ready.condition(facts, needed, size)]
+    return [*needed, size, scaling_limited.condition(facts), ready.condition(facts, needed, size)]

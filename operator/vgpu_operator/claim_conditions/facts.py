@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from vgpu import values
 from vgpu_operator import known, verdicts, wording
+from vgpu_operator.elasticity.outcomes import Outcome
 from vgpu_operator.holdings import Holding
 
 
@@ -15,6 +16,7 @@ class Facts:
     ``waiting`` are the pods without a slice and ``verdict`` what placement says of the first of them;
     ``largest_bytes`` is the most memory that one device of the pool may promise, ``refused_edit`` why an
     edit of the bounds stays out of the ledger. ``help`` is what would let the first waiting pod in, in words.
+    ``outcome`` is what the elastic loop last came to, None before its first look or where none runs.
     """
 
     claim: values.Claim
@@ -29,6 +31,8 @@ class Facts:
     refused_edit: values.Refusal | None
     deleting: bool
     help: str = ""
+    outcome: Outcome | None = None
+    loop_runs: bool = False
 
     @property
     def served(self) -> str:

@@ -25,6 +25,9 @@ def condition(facts: Facts) -> Condition:
     if growing:
         message = f"slices on {nodes_of(growing)} grow to {_targets(growing)}"
         return saying.true(KIND, Reason.GROWING, message)
+    sizing = facts.outcome.sizing if facts.outcome is not None else None
+    if sizing is not None:
+        return saying.unknown(KIND, sizing.reason, sizing.message)
     return saying.false(KIND, Reason.AT_TARGET, "every slice has the size it shall have")
 
 

@@ -1,0 +1,131 @@
+"""What the loop may count on when it decides: room on devices beside open wishes, quota, places for replicas.
+
+Asked of the view's ledgers and promising nothing; the extender decides in the end.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from vgpu import inventory, quota, values
+from vgpu.elasticity import facts
+from vgpu.placement import choice
+from vgpu_operator.holdings import Holding
+from vgpu_operator.view import View
+
+MOST_AT_ONCE = 16
+"""Places looked for at most; a loop that wants more finds them at its next look."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """How many more replicas would find a place and quota; ``short_of`` says what ended the count."""
+
+    count: int
+    short_of: values.Reason | None = None
+    message: str = ""
+
+
+class Rooms:
+    """The rooms of one pool as they are now; made anew for every decision."""
+
+    def __init__(self, view: View, pool: values.Pool) -> None:
+        self._view = view
+        self._pool = pool
+        self._nodes: dict[str, dict[str, inventory.DeviceRoom]] = {}
+
+    def beside(self, holding: Holding) -> tuple[values.Amounts, int]:
+        """What each device of a slice could give on top of what it holds, and what compute others hold."""
+        devices = self._devices(holding.node)
+        found = [devices[uuid] for uuid in holding.slice.device_uuids if uuid in devices]
+        if len(found) < len(holding.slice.device_uuids):
+            return values.NOTHING, 0  # a device is gone, sick or cordoned: nothing grows there
+        wished = self._wished(holding)
+        free = [(each.free - wished[each.uuid]).at_least(values.NOTHING) for each in found]
+        others = max(
+            each.capacity.compute_percent
+            - each.free.compute_percent
+            - holding.slice.allocated.compute_percent
+            for each in found
+        )
+        least = values.Amounts(
+            memory_bytes=min(each.memory_bytes for each in free),
+            compute_percent=min(each.compute_percent for each in free),
+        )
+        return least, max(0, others)
+
+    def free_part(self) -> float:
+        """The part of the pool's compute that nobody holds."""
+        capacity = self._view.membership.totals(self._pool.name).capacity.compute_percent
+        held = sum(each.compute_percent for each in self._view.book.used(self._pool.name).values())
+        return max(0.0, 1.0 - held / capacity) if capacity else 0.0
+
+    def pool_facts(self, claim: values.Claim, *, devices: int, places: int) -> facts.PoolFacts:
+        """The facts of the pool for one claim."""
+        left = quota.headroom(
+            self._pool, self._view.book.used(self._pool.name), namespace=claim.ref.namespace
+        )
+        return facts.PoolFacts(
+            free=self.free_part(),
+            placeable=places,
+            devices=devices,
+            quota_percent=None if left is None else max(0, left.compute_percent) // claim.device_count,
+            quota_memory_bytes=None if left is None else max(0, left.memory_bytes) // claim.device_count,
+        )
+
+    def places(self, request: values.Request, *, at_most: int) -> Places:
+        """How many such requests placement and quota would take now, up to ``at_most``."""
+        most = min(at_most, MOST_AT_ONCE)
+        count = 0
+        for node in self._view.book.nodes:
+            count += self._on_node(node, request, most - count)
+            if count >= most:
+                break
+        total = request.requests.times(request.device_count)
+        used = self._view.book.used(self._pool.name)
+        for extra in range(1, count + 1):
+            verdict = quota.check(
+                self._pool, used, namespace=request.claim.namespace, extra=total.times(extra)
+            )
+            if isinstance(verdict, values.Refusal):
+                reason = values.Reason.WAITING_FOR_QUOTA
+                return Places(count=extra - 1, short_of=reason, message=verdict.message)
+        if count >= most:
+            return Places(count=count)
+        message = f"no GPU has {request.requests} free for another replica"
+        return Places(count=count, short_of=values.Reason.NO_FIT, message=message)
+
+    def _on_node(self, node: str, request: values.Request, most: int) -> int:
+        promises: list[inventory.Promise] = []
+        known = self._view.book.nodes[node]
+        while len(promises) < most:
+            room = inventory.room(self._pool, known, promises)
+            fits = choice.fitting(room, request)
+            if len(fits) < request.device_count:
+                break
+            uuids = tuple(each.uuid for each in fits[: request.device_count])
+            numbered = _numbered(request, len(promises))
+            promises.append(
+                inventory.Promise(request=numbered, node=node, device_uuids=uuids, expires_at=0.0)
+            )
+        return len(promises)
+
+    def _devices(self, node: str) -> Mapping[str, inventory.DeviceRoom]:
+        if node not in self._nodes:
+            room = inventory.room(self._pool, self._view.book.nodes[node])
+            self._nodes[node] = {each.uuid: each for each in room.devices}
+        return self._nodes[node]
+
+    def _wished(self, holding: Holding) -> dict[str, values.Amounts]:
+        """What others on the slice's devices wish and have not been granted yet."""
+        wished = dict.fromkeys(holding.slice.device_uuids, values.NOTHING)
+        for other in self._view.book.nodes[holding.node].slices.values():
+            if other.wanted is not None and other.id != holding.slice.id:
+                for uuid in other.device_uuids:
+                    if uuid in wished:
+                        wished[uuid] += other.wanted - other.allocated
+        return wished
+
+
+def _numbered(request: values.Request, number: int) -> values.Request:
+    """The request of one more replica: promises are counted once per slice."""
+    return replace(request, slice_id=f"{request.slice_id}/{number}")
