@@ -14,7 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import click
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
 
 import vgpu_client
 from vgpu_e2e.localnode import cuda
@@ -66,6 +73,10 @@ class Server:
             "inference_request_duration_seconds", "Latency.", registry=self._registry, buckets=BUCKETS
         )
         self._refused = Counter("inference_memory_refused_total", "Out of memory.", registry=self._registry)
+        self._arrived = Counter(
+            "inference_requests_total", "Requests, as they come.", registry=self._registry
+        )
+        self._inside = Gauge("inference_requests_in_progress", "Requests inside.", registry=self._registry)
 
     def app(self) -> web.Application:
         """Return the endpoints."""
@@ -85,7 +96,9 @@ class Server:
         if self._holdings.asleep:
             raise web.HTTPServiceUnavailable(text="asleep: POST /wake_up first\n")
         began = time.perf_counter()
-        await self._batcher.infer()
+        self._arrived.inc()
+        with self._inside.track_inprogress():
+            await self._batcher.infer()
         self._latency.observe(time.perf_counter() - began)
         return web.Response(text="ok\n")
 
@@ -132,7 +145,9 @@ class Server:
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", type=int, required=True)
+@click.option(
+    "--port", type=int, required=True, help="0 takes a free one; the first line printed says which."
+)
 @click.option("--batch-ms", type=float, default=4.0, show_default=True, help="GPU time of a batch.")
 @click.option("--item-ms", type=float, default=1.0, show_default=True, help="GPU time of each request in it.")
 @click.option("--most", type=int, default=16, show_default=True, help="Requests in a batch at most.")
@@ -164,6 +179,7 @@ async def _serve(server: Server, batcher: Batcher, address: tuple[str, int], bus
     runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     await web.TCPSite(runner, *address, backlog=1024).start()
+    print("listening on {}:{}".format(*runner.addresses[0]), flush=True)
     work = [asyncio.create_task(batcher.run())]
     if busy:
         work.append(asyncio.create_task(_busy(batcher)))
