@@ -10,11 +10,13 @@ COMMANDS = {
     "status": "status",
     "tree": "tree",
     "explain": "explain",
+    "top": "top",
     "resize": "resize",
     "cordon": "cordon",
     "uncordon": "cordon",
     "check": "check",
     "capabilities": "capabilities",
+    "simulate": "simulate",
     "version": "version",
     "completion": "completion",
 }

@@ -13,6 +13,9 @@ from vgpu_cli.cluster import Cluster
 from vgpu_kube.objects import Object
 from vgpu_kube.resources import VGPU_CLAIMS, VGPU_NODES, VGPU_POOLS
 
+SYSTEM = "vgpu-system"
+"""The namespace of the platform's own processes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:

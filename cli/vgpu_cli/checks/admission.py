@@ -1,8 +1,9 @@
 """The webhooks are registered and answer: a claim that is never stored is shown to them."""
 
 from vgpu.api import names
-from vgpu_cli.checks.finding import SYSTEM, Finding, Probe, fault, skipped, sound
+from vgpu_cli.checks.finding import Finding, Probe, fault, skipped, sound
 from vgpu_cli.checks.kinds import MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS
+from vgpu_cli.reading import SYSTEM
 from vgpu_kube import errors
 from vgpu_kube.objects import Object
 from vgpu_kube.resources import VGPU_CLAIMS, Resource

@@ -6,8 +6,9 @@ from vgpu import inventory
 from vgpu.api import names, timestamps
 from vgpu.api import pool as pool_api
 from vgpu_cli import reading, words
-from vgpu_cli.checks.finding import SYSTEM, Finding, Probe, fault, skipped, sound
+from vgpu_cli.checks.finding import Finding, Probe, fault, skipped, sound
 from vgpu_cli.checks.kinds import DAEMON_SETS
+from vgpu_cli.reading import SYSTEM
 from vgpu_kube import errors
 from vgpu_kube.objects import Object
 from vgpu_kube.resources import CSI_DRIVERS, NODES

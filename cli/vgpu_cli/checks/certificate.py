@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 from vgpu_cli import words
 from vgpu_cli.checks.admission import RENEW, registered
-from vgpu_cli.checks.finding import SYSTEM, Finding, Probe, fault, skipped, sound
+from vgpu_cli.checks.finding import Finding, Probe, fault, skipped, sound
 from vgpu_cli.checks.kinds import MUTATING_WEBHOOKS, SECRETS, VALIDATING_WEBHOOKS
+from vgpu_cli.reading import SYSTEM
 from vgpu_kube import errors
 
 SOON = 14 * 86_400.0

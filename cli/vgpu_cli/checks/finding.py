@@ -5,9 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from vgpu_cli.cluster import Session
-
-SYSTEM = "vgpu-system"
-"""The namespace of the platform's own processes."""
+from vgpu_cli.metrics import Fetch
 
 
 class Verdict(StrEnum):
@@ -40,9 +38,6 @@ def fault(message: str, *, remedy: str) -> Finding:
 def skipped(message: str) -> Finding:
     """It could not be looked at."""
     return Finding(verdict=Verdict.SKIPPED, message=message)
-
-
-Fetch = Callable[[str], Awaitable[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

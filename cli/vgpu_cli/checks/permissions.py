@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vgpu_cli import words
-from vgpu_cli.checks.finding import SYSTEM, Finding, Probe, fault, skipped, sound
+from vgpu_cli.checks.finding import Finding, Probe, fault, skipped, sound
 from vgpu_cli.checks.kinds import ACCESS_REVIEWS
+from vgpu_cli.reading import SYSTEM
 from vgpu_kube import errors
 
 OURS = "vgpu.dev"

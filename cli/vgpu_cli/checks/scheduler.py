@@ -6,7 +6,8 @@ import yaml
 
 from vgpu.api import names, timestamps
 from vgpu_cli import words
-from vgpu_cli.checks.finding import SYSTEM, Finding, Probe, fault, skipped, sound
+from vgpu_cli.checks.finding import Finding, Probe, fault, skipped, sound
+from vgpu_cli.reading import SYSTEM
 from vgpu_kube import errors
 from vgpu_kube.objects import Object
 from vgpu_kube.resources import CONFIGMAPS, LEASES, PODS

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator
 
 from vgpu_cli import reading, words
-from vgpu_cli.checks.finding import SYSTEM, Finding, Probe, fault, skipped, sound
+from vgpu_cli.checks.finding import Finding, Probe, fault, skipped, sound
+from vgpu_cli.reading import SYSTEM
 from vgpu_kube import errors
 from vgpu_kube.objects import Object
 from vgpu_kube.resources import EVENTS, PODS

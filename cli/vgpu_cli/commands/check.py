@@ -1,19 +1,15 @@
 """``check``: is the platform whole, step by step, with a remedy where it is not. Ends with 1 at a fault."""
 
-import asyncio
 import time
 from typing import Any
 
 import click
 
-from vgpu_cli import drawing, faults, options, output
+from vgpu_cli import drawing, faults, metrics, options, output
 from vgpu_cli.checks import steps
 from vgpu_cli.checks.finding import Finding, Probe, Verdict
 from vgpu_cli.cluster import Session
 from vgpu_cli.options import Access
-
-SECONDS = 5.0
-"""How long something outside the cluster may take to answer."""
 
 _MARKS = {
     Verdict.SOUND: ("ok", "green"),
@@ -22,24 +18,9 @@ _MARKS = {
 }
 
 
-async def fetch(url: str) -> str:
-    """What stands at a URL that this machine reaches by itself. Raises OSError."""
-    return await asyncio.to_thread(_fetched, url)
-
-
-def _fetched(url: str) -> str:
-    import urllib.request
-
-    if not url.startswith(("http://", "https://")):
-        raise OSError(f"expected http or https, found {url}")
-    with urllib.request.urlopen(url, timeout=SECONDS) as answer:  # noqa: S310 -- the scheme is checked above
-        content: bytes = answer.read()
-    return content.decode(errors="replace")
-
-
 async def carried_out(session: Session, *, prometheus_url: str | None, loud: bool) -> list[dict[str, Any]]:
     """Every finding as JSON; written for people as it comes where ``loud``."""
-    probe = Probe(session=session, now=time.time(), fetch=fetch, prometheus_url=prometheus_url)
+    probe = Probe(session=session, now=time.time(), fetch=metrics.fetch, prometheus_url=prometheus_url)
     found = []
     async for name, findings in steps.run(probe):
         for each in findings:

@@ -7,13 +7,11 @@ import click
 import orjson
 
 from vgpu.api import names
-from vgpu_cli import drawing, options, output
+from vgpu_cli import drawing, options, output, reading
 from vgpu_cli.cluster import Session
 from vgpu_cli.options import Access
 from vgpu_kube import errors
 from vgpu_kube.resources import DEPLOYMENTS
-
-SYSTEM = "vgpu-system"
 
 
 def of_client() -> dict[str, Any]:
@@ -25,7 +23,7 @@ async def of_cluster(session: Session) -> dict[str, Any]:
     """What answers, and the images of our Deployments as far as we may read them."""
     server = orjson.loads(await session.cluster.text("/version"))
     try:
-        deployments = (await session.cluster.list(DEPLOYMENTS, SYSTEM)).items
+        deployments = (await session.cluster.list(DEPLOYMENTS, reading.SYSTEM)).items
     except errors.Forbidden:
         deployments = []
     return {

@@ -15,9 +15,10 @@ from cryptography.x509.oid import NameOID
 
 from town import NOW, Town, add_claim, add_node, add_pool, amounts, condition
 from vgpu.api import names
-from vgpu_cli.checks import kinds, prometheus, steps
-from vgpu_cli.checks.finding import SYSTEM, Finding, Probe, Verdict
+from vgpu_cli.checks import kinds, steps
+from vgpu_cli.checks.finding import Finding, Probe, Verdict
 from vgpu_cli.cluster import Session
+from vgpu_cli.reading import SYSTEM
 from vgpu_kube import errors
 from vgpu_kube.objects import Object
 from vgpu_kube.resources import (
@@ -285,19 +286,3 @@ async def test_a_prometheus_outside_the_cluster_is_asked_from_here(whole: Town) 
     [(_, fault)] = await faults(whole, prometheus_url="http://127.0.0.1:9090")
 
     assert "nothing listens at http://127.0.0.1:9090/-/ready" in fault.message
-
-
-@pytest.mark.parametrize(
-    ("url", "path"),
-    [
-        ("http://prometheus.monitoring:9090", PROMETHEUS_PATH),
-        ("http://prometheus.monitoring.svc:9090/", PROMETHEUS_PATH),
-        ("http://prometheus.monitoring.svc.cluster.local:9090", PROMETHEUS_PATH),
-        ("https://p.m/base", "/api/v1/namespaces/m/services/https:p:443/proxy/base/-/ready"),
-        ("http://127.0.0.1:9090", None),
-        ("http://localhost:9090", None),
-        ("https://prometheus.example.org", None),
-    ],
-)
-def test_a_services_url_is_asked_through_the_api_server(url: str, path: str | None) -> None:
-    assert prometheus.through_api_server(url) == path
