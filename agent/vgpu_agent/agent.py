@@ -10,22 +10,19 @@ not named in its constructor.
 import asyncio
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry
 
 from vgpu import values
-from vgpu_agent import audit, devices, discovery, facts, metrics, reporting
+from vgpu_agent import audit, contexts, devices, discovery, facts, inspection, metrics, reporting
 from vgpu_agent.csi.service import Changes
 from vgpu_agent.held import SETTLE_SECONDS
 from vgpu_agent.home import Home
 from vgpu_agent.lending import Lender
 from vgpu_agent.limits import Limits
-from vgpu_agent.pages import AccountsError
 from vgpu_agent.publishing import Publisher
 from vgpu_agent.view import View
 from vgpu_kube.events import Recorder
@@ -34,7 +31,7 @@ from vgpu_kube.protocol import Kube
 LOOK_SECONDS = 0.25
 LEND_SECONDS = 0.07
 DISCOVER_SECONDS = 10.0
-AUDIT_SECONDS = 5.0
+INSPECT_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +73,10 @@ class Agent:
         recorder = Recorder(kube, reporting.COMPONENT, node_name, now=self._moment)
         self.reporter = reporting.Reporter(recorder, self.view, self.work)
         self.auditor = audit.Auditor(self.reporter.escaped)
+        self.contexts = contexts.Contexts(home.root / "contexts.json")
+        self.inspection = inspection.Inspection(
+            self.discovery.asker, self.limits, self.auditor, self.contexts, self.facts.device_memory_used
+        )
         self.publisher = Publisher(
             kube,
             self.view,
@@ -117,6 +118,7 @@ class Agent:
     async def run(self) -> None:
         """Does the agent's work until cancelled; limits stay in force after that, loans do not."""
         self.home.prepare()
+        self.contexts.recall()
         try:
             async with self.view:
                 await self.view.synced()
@@ -138,7 +140,7 @@ class Agent:
             loops.create_task(self._every(LOOK_SECONDS, self.limits.look))
             loops.create_task(self._every(LEND_SECONDS, self.lender.turn))
             loops.create_task(self._keep(DISCOVER_SECONDS, self._discover))
-            loops.create_task(self._keep(AUDIT_SECONDS, self._audit))
+            loops.create_task(self._keep(INSPECT_SECONDS, self._inspect))
 
     async def _every(self, seconds: float, step: Callable[[], None]) -> None:
         while True:
@@ -154,29 +156,16 @@ class Agent:
         ledger = self.view.ledger
         found = await self.discovery.look(remembered=() if ledger is None else facts.remembered(ledger.raw))
         self.facts.found = found
-        self.limits.know(facts.limits_against(found))
+        self._know()
         self.publisher.found(found)
 
-    async def _audit(self) -> None:
-        holdings = self._holdings()
-        for found in tuple(self.facts.found):
-            uuid = found.device.uuid
-            with suppress(devices.BackendError):  # a driver that does not tell accuses nobody
-                processes = await self.discovery.asker.list_processes(uuid)
-                self.facts.device_memory_used[uuid] = sum(each.memory_bytes or 0 for each in processes)
-                escaped = audit.escapes(uuid, processes, holdings.get(uuid, []), pod_of=audit.pod_of)
-                self.auditor.judge(uuid, escaped)
+    async def _inspect(self) -> None:
+        if await self.inspection.look(self.facts.found):
+            self._know()
         self.publisher.look()
 
-    def _holdings(self) -> dict[str, list[audit.Holding]]:
-        holdings: defaultdict[str, list[audit.Holding]] = defaultdict(list)
-        for slice_id, held, pages in self.limits.held():
-            pods = frozenset(pod.uid for pod in held.slice.pods)
-            for index, uuid in enumerate(held.slice.device_uuids):
-                with suppress(AccountsError):  # ``limits`` tells that
-                    used = pages.read(index).used_bytes
-                    holdings[uuid].append(audit.Holding(slice_id=slice_id, pod_uids=pods, used_bytes=used))
-        return holdings
+    def _know(self) -> None:
+        self.limits.know(facts.limits_against(self.facts.found, self.contexts.costs))
 
     def _ledger_changed(self) -> None:
         ledger = self.view.ledger

@@ -16,7 +16,7 @@ from vgpu_agent import devices
 from vgpu_kube import logs
 
 TOLERANCE_BYTES = 1024 * values.MIB
-"""Contexts, modules and what the driver keeps for itself are in its figure and in no account."""
+"""Modules, what kernels spill, and contexts made before their cost was known, are in no account."""
 
 STANDS_AFTER = 2
 """Account and driver are not read in one instant: what one look found may have been between the two."""

@@ -139,10 +139,16 @@ def capacity_changes(owner: Object, wished: Mapping[str, str]) -> Object:
     return {"status": {"capacity": missing}} if missing else {}
 
 
-def limits_against(found: Iterable[devices.Found]) -> dict[str, enforcement.Facts]:
+def limits_against(
+    found: Iterable[devices.Found], context_costs: Mapping[str, int]
+) -> dict[str, enforcement.Facts]:
     """What limits are held against, by device UUID."""
     return {
-        each.device.uuid: enforcement.Facts(memory_bytes=each.device.memory_bytes, isolation=each.isolation)
+        each.device.uuid: enforcement.Facts(
+            memory_bytes=each.device.memory_bytes,
+            isolation=each.isolation,
+            context_bytes=context_costs.get(each.device.uuid, 0),
+        )
         for each in found
     }
 

@@ -126,10 +126,18 @@ class Limits:
             if held.pages is None:
                 directory = self._home.make_slice(held.slice.id)
                 held.pages = SlicePages(directory, held.slice.id, wanted)
+            if held.pages.resized_by(wanted) and (refusal := self._fixed(held)) is not None:
+                held.refuse(refusal)
+                return
             held.enforce(wanted, now=self._clock())
         except (OSError, PageError, ValueError) as error:
             held.refuse(enforcement.Refused(message=f"its limits cannot be written: {error}"))
         held.confirm(now=self._clock(), note=self._note(held))
+
+    def _fixed(self, held: Held) -> enforcement.Refused | None:
+        """Why limits cannot change now; they can while no pod shows them."""
+        shown = self._home.volumes_of(held.slice.id)
+        return enforcement.fixed(held.slice, self._facts) if shown else None
 
     def _tidy(self) -> None:
         for held in self._held.values():

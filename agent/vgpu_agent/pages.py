@@ -127,6 +127,13 @@ class SlicePages:
             changed = self._write(index, replace(_line(limits), **kept)) or changed  # type: ignore[arg-type]  # two of its fields
         return changed
 
+    def resized_by(self, wanted: Sequence[enforcement.DeviceLimits]) -> bool:
+        """Whether these limits give more or less than what is in force."""
+        return any(
+            (line.memory_limit, line.compute_percent) != (limits.memory_bytes, limits.compute_percent)
+            for line, limits in zip(self._lines, wanted, strict=True)
+        )
+
     def lend(self, index: int, *, lent_percent: int, busy_permille: int) -> bool:
         """Puts a loan in force beside what the ledger says; False where it was already."""
         line = self._lines[index]
@@ -240,4 +247,5 @@ def _line(limits: enforcement.DeviceLimits) -> DeviceLimits:
         weight=limits.weight,
         priority=limits.priority,
         revision=limits.revision,
+        context_bytes=limits.context_bytes,
     )

@@ -52,10 +52,14 @@ FULL = Isolation()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What a limit on a device is held against: its memory in bytes, and what it can isolate."""
+    """What a limit on a device is held against: its memory in bytes, and what it can isolate.
+
+    ``context_bytes`` is what the driver takes for each context, 0 while nobody knows.
+    """
 
     memory_bytes: int
     isolation: Isolation = FULL
+    context_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +74,7 @@ class DeviceLimits:
     weight: int
     priority: int
     revision: int
+    context_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +89,19 @@ def limits(slice_: values.Slice, devices: Mapping[str, Facts]) -> tuple[DeviceLi
     for uuid in slice_.device_uuids:
         if refusal := _refusal(uuid, devices.get(uuid), slice_.allocated):
             return refusal
-    return tuple(_device_limits(uuid, slice_) for uuid in slice_.device_uuids)
+    return tuple(_device_limits(uuid, slice_, devices[uuid].context_bytes) for uuid in slice_.device_uuids)
+
+
+def fixed(slice_: values.Slice, devices: Mapping[str, Facts]) -> Refused | None:
+    """Why the limits of a slice whose pods run cannot change, None where they can."""
+    for uuid in slice_.device_uuids:
+        resize = devices[uuid].isolation.resize if uuid in devices else Resize.LIVE
+        if resize is not Resize.LIVE:
+            return Refused(
+                message=f"{uuid} cannot change limits of running pods (isolation.resize: {resize.value});"
+                " what was in force stays: set the claim back, or delete the pod to have it made anew"
+            )
+    return None
 
 
 def report(
@@ -150,7 +167,7 @@ def _refusal(uuid: str, facts: Facts | None, allocated: values.Amounts) -> Refus
     return None
 
 
-def _device_limits(uuid: str, slice_: values.Slice) -> DeviceLimits:
+def _device_limits(uuid: str, slice_: values.Slice, context_bytes: int) -> DeviceLimits:
     compute = max(1, slice_.allocated.compute_percent)  # nothing at all would stop the application
     return DeviceLimits(
         device_uuid=uuid,
@@ -161,6 +178,7 @@ def _device_limits(uuid: str, slice_: values.Slice) -> DeviceLimits:
         weight=compute,
         priority=slice_.priority,
         revision=slice_.revision,
+        context_bytes=context_bytes,
     )
 
 

@@ -224,3 +224,20 @@ async def test_memory_that_escaped_is_told_by_an_event_on_the_pod(
         [event] = scene.cluster.objects(EVENTS)
         assert event["regarding"]["name"] == "a"
         assert "its slice accounts for 0 GiB" in event["note"]
+
+
+async def test_what_a_context_costs_is_learned_from_the_driver_and_charged_from_then_on(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "pod_of", lambda _: "a")
+    scene.driver.processes = lambda: (devices.ProcessUse(pid=7, memory_bytes=400 * values.MIB),)
+    async with scene.running() as running:
+        await scene.give("a")
+        page = running.home.slice_directory("a") / "limits"
+
+        await scene.until(lambda: charged(page) == 400 * values.MIB)
+
+
+def charged(file: pathlib.Path) -> int:
+    with LimitsPage(file) as page:
+        return page.read(0).context_bytes

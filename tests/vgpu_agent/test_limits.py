@@ -274,3 +274,39 @@ def test_a_newer_library_lies_beside_the_older_one(bench: Bench, tmp_path: pathl
 def _generation(bench: Bench) -> int:
     with LimitsPage(bench.home.slice_directory("a") / "limits") as page:
         return page.generation
+
+
+def test_a_device_that_cannot_resize_live_keeps_what_its_running_pods_have_and_says_so(bench: Bench) -> None:
+    still = enforcement.Isolation(resize=enforcement.Resize.RESTART)
+    bench.limits.know({GPU: enforcement.Facts(memory_bytes=80 * GIB, isolation=still)})
+    bench.apply(entry(16))
+    bench.show("a")
+
+    bench.apply(entry(24, revision=2))
+
+    assert bench.page().memory_limit == 16 * GIB
+    assert (bench.report()["state"], bench.report()["memory"]) == ("Refused", "16Gi")
+    assert "isolation.resize: Restart" in bench.report()["message"]
+
+    bench.apply(entry(16, revision=3))
+    assert (bench.report()["state"], bench.report()["revision"]) == ("Applied", 3)
+
+
+def test_a_device_that_cannot_resize_live_takes_other_limits_while_no_pod_runs(bench: Bench) -> None:
+    still = enforcement.Isolation(resize=enforcement.Resize.RESTART)
+    bench.limits.know({GPU: enforcement.Facts(memory_bytes=80 * GIB, isolation=still)})
+    bench.apply(entry(16))
+
+    bench.apply(entry(24, revision=2))
+
+    assert bench.page().memory_limit == 24 * GIB
+    assert bench.report()["state"] == "Applied"
+
+
+def test_the_cost_of_a_context_reaches_the_page_once_it_is_known(bench: Bench) -> None:
+    bench.apply(entry())
+    assert bench.page().context_bytes == 0
+
+    bench.limits.know({GPU: enforcement.Facts(memory_bytes=80 * GIB, context_bytes=GIB)})
+
+    assert bench.page().context_bytes == GIB
