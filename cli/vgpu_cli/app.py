@@ -17,6 +17,7 @@ COMMANDS = {
     "check": "check",
     "capabilities": "capabilities",
     "simulate": "simulate",
+    "report": "report",
     "version": "version",
     "completion": "completion",
 }
