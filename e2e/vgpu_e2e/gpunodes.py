@@ -35,9 +35,13 @@ T4 = GPUModel(name="Tesla-T4", memory_bytes=16 * GIB)
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class NodeShape:
-    """What each of a group of nodes has, and how many percent of its GPUs may be promised."""
+    """What each of a group of nodes has, and how many percent of its GPUs may be promised.
+
+    NVLink joins the GPUs in groups of ``joined``, in the order of their indices.
+    """
 
     gpus: int = 2
+    joined: int = 1
     model: GPUModel = A100
     cpus: int = 64
     memory_bytes: int = 512 * GIB
@@ -154,8 +158,16 @@ def _device(name: str, index: int, shape: NodeShape) -> Object:
         "memory": str(shape.model.memory_bytes),
         "numaNode": index * 2 // max(shape.gpus, 2),  # the first half on socket 0, the rest on socket 1
         "healthy": True,
+        "links": list(_links(name, index, shape)),
         "isolation": {"memory": "Hard", "compute": "TimeShare", "resize": "Live"},
     }
+
+
+def _links(name: str, index: int, shape: NodeShape) -> Iterator[Object]:
+    first = index // shape.joined * shape.joined
+    for other in range(first, min(first + shape.joined, shape.gpus)):
+        if other != index:
+            yield {"uuid": device_uuid(name, other), "type": "NVLink", "laneCount": 4}
 
 
 def _conditions(now: datetime.datetime) -> Iterator[Object]:

@@ -56,14 +56,16 @@ def claim(
     device_count: int = 1,
     mode: str = "PerPod",
     priority: int = 0,
+    **spec_fields: object,
 ) -> Object:
-    """Return a VGPUClaim; limits default to the requests."""
+    """Return a VGPUClaim; limits default to the requests, extra spec fields are keywords."""
     floor = requests or amounts("16Gi", 25)
     spec: Object = {
         "deviceCount": device_count,
         "allocationMode": mode,
         "resources": {"requests": floor, "limits": limits or floor},
         "priority": priority,
+        **spec_fields,
     }
     if pool_name is not None:
         spec["poolName"] = pool_name

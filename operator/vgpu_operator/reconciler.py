@@ -167,7 +167,8 @@ class Reconciler:
             self.room.pool_changed(change.key[1])
 
     def _node_changed(self, change: Change[values.Node]) -> None:
-        if not same_but_heartbeat(change.old, change.new):
+        speaks_again = change.key[1] in self.view.book.silent
+        if speaks_again or not same_but_heartbeat(change.old, change.new):
             self.room.node_changed(change.key[1])
         if self.escapes.see(change) and self._judging:
             self.escape_queue.wake(change.key[1])

@@ -173,6 +173,7 @@ class View:
     def _node_changed(self, change: Change[values.Node]) -> None:
         old, new, name = change.old, change.new, change.key[1]
         if same_but_heartbeat(old, new):
+            self._hear(old, new)
             return  # how fresh the reports are is looked at by the clock, not by each of them
         pools = self.membership.pools_of(name)
         if new is None:
@@ -187,6 +188,15 @@ class View:
             self._on_claim((claim.namespace, claim.name))
         for pool in pools | self.membership.pools_of(name) | _pools_charged(old) | _pools_charged(new):
             self._on_pool(pool)
+
+    def _hear(self, old: values.Node | None, new: values.Node | None) -> None:
+        """An agent that speaks again makes room at once; that one falls silent takes a clock."""
+        if old is None or new is None or new.name not in self.book.silent:
+            return
+        if (new.heartbeat_at or 0.0) > (old.heartbeat_at or 0.0):
+            self.book.see_silent(self.book.silent - {new.name})
+            for pool in self.membership.pools_of(new.name):
+                self._on_pool(pool)
 
     def _recount(self, key: Key) -> None:
         claim = self.claims.items.get(key)

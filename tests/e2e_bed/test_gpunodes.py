@@ -55,6 +55,15 @@ def test_devices_are_spread_over_two_sockets() -> None:
     assert [each["numaNode"] for each in devices] == [0, 0, 1, 1]
 
 
+def test_nvlink_joins_gpus_in_groups_by_their_indices() -> None:
+    shape = dataclasses.replace(SHAPE, gpus=5, joined=2)
+
+    devices = gpunodes.vgpu_node_status("n", shape, now=NOW)["devices"]
+
+    at = {gpunodes.device_uuid("n", index): index for index in range(5)}
+    assert [[at[link["uuid"]] for link in each["links"]] for each in devices] == [[1], [0], [3], [2], []]
+
+
 def test_the_platform_reads_a_hand_made_node() -> None:
     ledger = gpunodes.vgpu_node({"metadata": {"name": "n", "uid": "u", "labels": {"a": "b"}}})
 
