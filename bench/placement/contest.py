@@ -11,7 +11,7 @@ from pathlib import Path
 
 from placement import openb, replay
 from vgpu import values
-from vgpu.placement import fragmentation, kernel, mix, policy, scarcity
+from vgpu.placement import fragmentation, kernel, mix, policies, policy, scarcity
 from vgpu.placement.policies import (
     best_fit,
     bin_pack,
@@ -28,12 +28,14 @@ Supply = dict[str, values.Amounts]
 Asked = Mapping[mix.Shape, int]
 Make = Callable[[Asked, Supply], policy.Policy]
 
+LEARNING = "LearntMix"  # LeastFragmentation that is not told the mix of the list
 PUBLISHED_COVER = 0.95  # of the pods: the typical ones in the published measure
 
 POLICIES: dict[str, Make] = {
     "LeastFragmentation": lambda asked, supply: least_fragmentation.LeastFragmentation(
         typical=mix.typical(asked), supply=supply
     ),
+    LEARNING: lambda *_: policies.of(values.Strategy.LEAST_FRAGMENTATION),
     "FGD": lambda asked, _: fgd.Fgd(typical=mix.typical(asked, covered=PUBLISHED_COVER)),
     "BestFit": lambda *_: best_fit.BestFit(),
     "GpuPacking": lambda *_: gpu_packing.GpuPacking(),
@@ -93,7 +95,9 @@ def _play(
     supply = scarcity.supply(replay.Cluster(machines).rooms.values())
     chooser = POLICIES[name](asked, supply)
     measure = fragmentation.Stranded(mix.typical(asked, covered=PUBLISHED_COVER), library=kernel.built())
-    outcomes = tuple(_replay(machines, pods, chooser=chooser, measure=measure, seed=seed) for seed in seeds)
+    outcomes = tuple(
+        _replay(machines, pods, name=name, chooser=chooser, measure=measure, seed=seed) for seed in seeds
+    )
     return Result(listed=listed, policy=name, seeds=tuple(seeds), outcomes=outcomes)
 
 
@@ -101,6 +105,7 @@ def _replay(
     machines: list[openb.Machine],
     pods: list[openb.Pod],
     *,
+    name: str,
     chooser: policy.Policy,
     measure: fragmentation.Stranded,
     seed: int,
@@ -111,5 +116,10 @@ def _replay(
     draw.shuffle(order)
     cluster = replay.Cluster(order)
     arriving = openb.stream(pods, capacity_milli=cluster.capacity_milli, draw=draw)
-    player = replay.Drawn(draw) if isinstance(chooser, random_fit.RandomFit) else replay.on_board(chooser)
-    return replay.play(cluster, arriving, chooser=player, measure=measure)
+    return replay.play(cluster, arriving, chooser=_player(name, chooser, draw), measure=measure)
+
+
+def _player(name: str, chooser: policy.Policy, draw: random.Random) -> replay.Chooser:
+    if name == LEARNING:
+        return replay.Learning()
+    return replay.Drawn(draw) if isinstance(chooser, random_fit.RandomFit) else replay.on_board(chooser)

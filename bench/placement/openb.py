@@ -68,23 +68,20 @@ class Pod:
 
 
 def machines(path: Path) -> list[Machine]:
-    """The nodes of a list; raises BadListError when it cannot be read."""
-    return [
-        Machine(
-            name=row["sn"],
-            cpu_milli=int(row["cpu_milli"]),
-            memory_bytes=int(row["memory_mib"]) * values.MIB,
-            gpus=int(row["gpu"]),
-            model=row["model"],
-        )
-        for row in _rows(path, {"sn", "cpu_milli", "memory_mib", "gpu", "model"})
-    ]
+    """The nodes of a list; raises BadListError when it cannot be read or has no GPU."""
+    found = [_machine(row) for row in _rows(path, {"sn", "cpu_milli", "memory_mib", "gpu", "model"})]
+    if not any(machine.gpus for machine in found):
+        raise BadListError(f"expected nodes with GPUs in {path}, found {len(found)} nodes without")
+    return found
 
 
 def pods(path: Path) -> list[Pod]:
-    """The pods of a list by name; raises BadListError when it cannot be read."""
+    """The pods of a list by name; raises BadListError when it cannot be read or asks for no GPU."""
     rows = _rows(path, {"name", "cpu_milli", "memory_mib", "num_gpu", "gpu_milli"})
-    return sorted((_pod(row) for row in rows), key=lambda pod: pod.name)
+    found = sorted((_pod(row) for row in rows), key=lambda pod: pod.name)
+    if not any(pod.gpus for pod in found):
+        raise BadListError(f"expected pods that ask for GPUs in {path}, found {len(found)} without")
+    return found
 
 
 def counts(listed: list[Pod]) -> Counter[mix.Shape]:
@@ -108,18 +105,40 @@ def stream(listed: list[Pod], *, capacity_milli: int, draw: random.Random) -> li
         asked += pod.total_milli
 
 
+def _machine(row: dict[str, str]) -> Machine:
+    return Machine(
+        name=row["sn"],
+        cpu_milli=_number(row, "cpu_milli"),
+        memory_bytes=_number(row, "memory_mib") * values.MIB,
+        gpus=_number(row, "gpu"),
+        model=row["model"],
+    )
+
+
 def _pod(row: dict[str, str]) -> Pod:
-    gpus, milli = int(row["num_gpu"]), int(row["gpu_milli"])
-    if milli % 10:
-        raise BadListError(f"expected gpu_milli in steps of 10, found {milli} in pod {row['name']}")
+    gpus, milli = _number(row, "num_gpu"), _number(row, "gpu_milli")
+    if gpus and (milli % 10 or not 0 < milli <= 1000):
+        raise BadListError(
+            f"expected gpu_milli from 10 to 1000 in steps of 10, found {milli} in pod {row['name']}"
+        )
     shape = mix.Shape(
         requests=values.Amounts(memory_bytes=0, compute_percent=milli // 10 if gpus else 0),
         device_count=gpus,
-        pod_cpu_milli=int(row["cpu_milli"]),
+        pod_cpu_milli=_number(row, "cpu_milli"),
         models=frozenset(filter(None, (row.get("gpu_spec") or "").split("|"))),
     )
-    memory = int(row["memory_mib"]) * values.MIB
+    memory = _number(row, "memory_mib") * values.MIB
     return Pod(name=row["name"], gpus=gpus, gpu_milli=milli if gpus else 0, memory_bytes=memory, shape=shape)
+
+
+def _number(row: dict[str, str], column: str) -> int:
+    try:
+        found = int(row[column])
+    except (TypeError, ValueError):
+        found = -1
+    if found < 0:
+        raise BadListError(f"expected a whole number from 0 on as {column}, found {row[column]!r} in {row}")
+    return found
 
 
 def _rows(path: Path, columns: set[str]) -> Iterator[dict[str, str]]:
@@ -130,5 +149,5 @@ def _rows(path: Path, columns: set[str]) -> Iterator[dict[str, str]]:
             if missing:
                 raise BadListError(f"expected the column {min(missing)} in {path}, found {reader.fieldnames}")
             yield from reader
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
         raise BadListError(f"expected a node or pod list at {path}: {error}") from error

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from placement import openb
 from vgpu import inventory, values
-from vgpu.placement import board, choice, fragmentation, policy
+from vgpu.placement import board, choice, demand, fragmentation, outlook, policy
 from vgpu.placement.policies import gpu_clustering, random_fit
 
 MARKS = (100, 110, 130)
@@ -54,6 +54,23 @@ class Drawn:
             if isinstance(place, choice.Placement):
                 return place
         return choice.place(request, self._rooms.values(), self._policy)
+
+
+class Learning:
+    """LeastFragmentation as a pool has it: the mix is not known beforehand but learned on the way."""
+
+    def __init__(self) -> None:
+        self._demand = demand.Demand()
+        self._outlook = outlook.Outlook(values.Strategy.LEAST_FRAGMENTATION, self._demand)
+
+    def see(self, room: inventory.NodeRoom) -> None:
+        """Take in a new or changed room."""
+        self._outlook.see(room)
+
+    def place(self, request: values.Request) -> choice.Placement | choice.NoFit:
+        """The place for a request; all arrive at one moment."""
+        self._demand.ask(request)
+        return self._outlook.board(now=0.0).place(request)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
