@@ -119,6 +119,7 @@ def _loop(
         recorder,
         metrics,
         woken=reconciler.claim_queue.wake,
+        contended=lambda pool: bool(reconciler.room.waiting_for(pool)),
         scrape_seconds=scrape_seconds,
         now=time.time,
         clock=time.monotonic,

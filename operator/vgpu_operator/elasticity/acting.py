@@ -85,19 +85,23 @@ class Hands:
         self._view.pods.observe(raw)
 
 
-def answered(judged: Judgement, subject: Subject, signals: Signals) -> Remembered:
+def answered(judged: Judgement, subject: Subject, signals: Signals, *, now: float) -> Remembered:
     """What is remembered once the sizes are written: which refused allocations need no further answer."""
-    denials = {}
+    denials, answers = {}, {}
     for holding, each in zip(subject.holdings, judged.facts.slices, strict=True):
         memory = signals.memories.get(subject.slot(holding))
         before = judged.remembered.denials.get(each.id)
         grown = judged.decided.allocations.get(each.id, each.allocated).memory_bytes
         open_ = each.memory_denied and grown <= each.allocated.memory_bytes
+        if each.memory_denied and not open_:
+            answers[each.id] = now, grown
+        elif (answer := judged.remembered.answers.get(each.id)) is not None:
+            answers[each.id] = answer
         if memory is not None and not open_:
             denials[each.id] = memory.denials
         elif before is not None:
             denials[each.id] = before
-    return replace(judged.remembered, denials=denials)
+    return replace(judged.remembered, denials=denials, answers=answers)
 
 
 def _by_node(subject: Subject, judged: Judgement) -> Mapping[str, dict[str, values.Amounts]]:

@@ -11,7 +11,7 @@ from vgpu_operator.elasticity import series
 from vgpu_operator.elasticity.remembered import Remembered
 from vgpu_operator.elasticity.rooms import Rooms
 from vgpu_operator.elasticity.series import Trouble
-from vgpu_operator.elasticity.signals import Memory, Signals, Slot, Use
+from vgpu_operator.elasticity.signals import PEAK_SECONDS, Memory, Signals, Slot, Use
 from vgpu_operator.holdings import Holding
 
 USE_OF_ALLOCATED = 100
@@ -116,14 +116,20 @@ def answer(signals: Signals, query: str | None, *, now: float) -> series.Series 
 
 
 def slices_of(
-    subject: Subject, rooms: Rooms, signals: Signals, remembered: Remembered
+    subject: Subject, rooms: Rooms, signals: Signals, remembered: Remembered, *, now: float
 ) -> tuple[facts.SliceFacts, ...]:
     """The facts of every slice, in the order of the holdings."""
-    return tuple(_slice(subject, each, rooms, signals, remembered) for each in subject.holdings)
+    return tuple(_slice(subject, each, rooms, signals, remembered, now=now) for each in subject.holdings)
 
 
 def _slice(
-    subject: Subject, holding: Holding, rooms: Rooms, signals: Signals, remembered: Remembered
+    subject: Subject,
+    holding: Holding,
+    rooms: Rooms,
+    signals: Signals,
+    remembered: Remembered,
+    *,
+    now: float,
 ) -> facts.SliceFacts:
     entry = holding.slice
     room, neighbours = rooms.beside(holding)
@@ -139,7 +145,7 @@ def _slice(
         device_uuids=entry.device_uuids,
         neighbours_percent=neighbours,
         ready=subject.ready(holding),
-        memory_peak_bytes=memory.peak_bytes,
+        memory_peak_bytes=_peak(memory, remembered.answers.get(entry.id), now=now),
         memory_denied=_denied(holding, memory, answered),
         memory_denied_bytes=_typical(memory),
     )
@@ -151,6 +157,13 @@ def _denied(holding: Holding, memory: Memory, answered: float | None) -> bool:
         return memory.denials > answered
     enforced = holding.enforced
     return enforced is not None and values.Lack.MEMORY_REFUSED in enforced.pressure
+
+
+def _peak(memory: Memory, answer: tuple[float, int] | None, *, now: float) -> int | None:
+    """The most memory in use lately; what was given for a refused allocation counts as used for as long."""
+    if memory.peak_bytes is None or answer is None or now - answer[0] >= PEAK_SECONDS:
+        return memory.peak_bytes
+    return max(memory.peak_bytes, math.ceil(answer[1] / settings.DEFAULT.memory_margin))
 
 
 def _typical(memory: Memory) -> int:

@@ -72,7 +72,7 @@ def _facts(
 ) -> facts.ClaimFacts:
     scaling = subject.scaling
     ours = scaler.scale is not None and scaler.other is None
-    slices = assembly.slices_of(subject, rooms, signals, remembered)
+    slices = assembly.slices_of(subject, rooms, signals, remembered, now=now)
     devices = len({uuid for each in slices for uuid in each.device_uuids})
     return facts.ClaimFacts(
         slices=slices,
@@ -120,13 +120,13 @@ def _decided(
     decided, after = decision.decide(claim, before, now=now, rule=rule)
     short_of = None
     if claim.replicas is not None and decided.replicas is not None and decided.replicas > claim.replicas:
-        places = _places(subject, rooms, decided.replicas - claim.replicas)
         unplaced = max(0, claim.replicas - len(claim.slices))
+        places = _places(subject, rooms, decided.replicas - claim.replicas + unplaced)
         pool = replace(claim.pool, placeable=max(0, places.count - unplaced))
         claim = replace(claim, pool=pool)
         wished = decided.replicas
         decided, after = decision.decide(claim, before, now=now, rule=rule)
-        short_of = places if (decided.replicas or 0) < wished else None
+        short_of = places if (decided.replicas or 0) < wished and places.short_of is not None else None
     remembered = replace(remembered, state=after)
     return Judgement(facts=claim, decided=decided, remembered=remembered, short_of=short_of)
 
@@ -141,10 +141,8 @@ def _state(
     return replace(remembered, state=recalled), recalled
 
 
-def _places(subject: Subject, rooms: Rooms, more: int) -> Places:
-    request = verdicts.request(subject.claim, subject.pool.name, ANY_POD)
-    waiting = max(0, len(subject.pods) - len(subject.holdings))
-    return rooms.places(request, at_most=more + waiting)
+def _places(subject: Subject, rooms: Rooms, at_most: int) -> Places:
+    return rooms.places(verdicts.request(subject.claim, subject.pool.name, ANY_POD), at_most=at_most)
 
 
 def scaling_told(judged: Judgement, scaler: Scaler, scaling: values.Scaling | None) -> Told:

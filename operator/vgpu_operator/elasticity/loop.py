@@ -37,8 +37,9 @@ Changed = Callable[[Key, Outcome | None, Outcome], Awaitable[None]]
 class Loop:
     """The outer loop over all claims.
 
-    ``changed`` is told of every outcome that is not what it was. ``now`` is the wall clock, ``clock`` a
-    monotonic one, ``sleep`` waits by it.
+    ``changed`` is told of every outcome that is not what it was, ``contended`` tells pools in which pods
+    wait that grown slices would make way for. ``now`` is the wall clock, ``clock`` a monotonic one, ``sleep``
+    waits by it.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Loop:
         counts: Counts,
         *,
         changed: Changed,
+        contended: Callable[[str], bool],
         interval_seconds: float,
         now: Callable[[], float],
         clock: Callable[[], float],
@@ -63,6 +65,7 @@ class Loop:
         self._rivals = rivals
         self._counts = counts
         self._changed = changed
+        self._contended = contended
         self._interval = interval_seconds
         self._now = now
         self._clock = clock
@@ -127,12 +130,12 @@ class Loop:
             scaler = await scalers.of(subject, self._targets, self._rivals, fresh=True)
             judged = self._judge(key, subject, signals, scaler)
         await self._hands.size(subject, judged)
-        self._remembered[key] = acting.answered(judged, subject, signals)
+        self._remembered[key] = acting.answered(judged, subject, signals, now=self._now())
         scale = await self._hands.scale(subject, judged, scaler)
         await self._tell(key, subject, judged, scaler, scale)
 
     def _judge(self, key: Key, subject: Subject, signals: Signals, scaler: Scaler) -> Judgement:
-        rooms = Rooms(self._view, subject.pool)
+        rooms = Rooms(self._view, subject.pool, contended=self._contended(subject.pool.name))
         return judgement.judge(subject, signals, scaler, self._remembered[key], rooms, now=self._now())
 
     async def _tell(

@@ -26,11 +26,15 @@ class Places:
 
 
 class Rooms:
-    """The rooms of one pool as they are now; made anew for every decision."""
+    """The rooms of one pool as they are now; made anew for every decision.
 
-    def __init__(self, view: View, pool: values.Pool) -> None:
+    Where pods wait that grown slices could make way for, the pool is ``contended``: nothing grows there.
+    """
+
+    def __init__(self, view: View, pool: values.Pool, *, contended: bool = False) -> None:
         self._view = view
         self._pool = pool
+        self._contended = contended
         self._nodes: dict[str, dict[str, inventory.DeviceRoom]] = {}
 
     def beside(self, holding: Holding) -> tuple[values.Amounts, int]:
@@ -47,6 +51,8 @@ class Rooms:
             - holding.slice.allocated.compute_percent
             for each in found
         )
+        if self._contended:
+            return values.NOTHING, max(0, others)
         least = values.Amounts(
             memory_bytes=min(each.memory_bytes for each in free),
             compute_percent=min(each.compute_percent for each in free),
@@ -54,7 +60,9 @@ class Rooms:
         return least, max(0, others)
 
     def free_part(self) -> float:
-        """The part of the pool's compute that nobody holds."""
+        """The part of the pool's compute that nobody holds, nor waits for."""
+        if self._contended:
+            return 0.0
         capacity = self._view.membership.totals(self._pool.name).capacity.compute_percent
         held = sum(each.compute_percent for each in self._view.book.used(self._pool.name).values())
         return max(0.0, 1.0 - held / capacity) if capacity else 0.0
@@ -74,6 +82,8 @@ class Rooms:
 
     def places(self, request: values.Request, *, at_most: int) -> Places:
         """How many such requests placement and quota would take now, up to ``at_most``."""
+        if self._contended:
+            return Places(count=0, short_of=values.Reason.NO_FIT, message="pods that wait for room go first")
         most = min(at_most, MOST_AT_ONCE)
         count = 0
         for node in self._view.book.nodes:

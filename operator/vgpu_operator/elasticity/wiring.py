@@ -29,13 +29,17 @@ def loop(
     metrics: Metrics,
     *,
     woken: Callable[[Key], None],
+    contended: Callable[[str], bool],
     scrape_seconds: int,
     now: Callable[[], float],
     clock: Callable[[], float],
     sleep: Callable[[float], Awaitable[None]],
     interval_seconds: float = INTERVAL_SECONDS,
 ) -> Loop:
-    """A loop over the view's claims; ``woken`` is told of claims whose status has something new to say."""
+    """A loop over the view's claims; ``woken`` is told of claims whose status has something new to say.
+
+    ``contended`` tells the pools in which nothing may grow.
+    """
 
     async def changed(key: Key, before: Outcome | None, outcome: Outcome) -> None:
         woken(key)
@@ -62,6 +66,7 @@ def loop(
         Rivals(kube, clock=clock),
         counts,
         changed=changed,
+        contended=contended,
         interval_seconds=interval_seconds,
         now=now,
         clock=clock,
