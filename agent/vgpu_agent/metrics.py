@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from vgpu_agent import devices
+from vgpu_agent import devices, hami
 from vgpu_agent.held import Held
 from vgpu_agent.lending import Lender
 from vgpu_agent.limits import Limits
@@ -18,7 +18,6 @@ from vgpu_agent.pages import Accounts, AccountsError
 
 SLICE_LABELS = ("pool", "namespace", "claim", "pod", "node", "device")
 DEVICE_LABELS = ("node", "device")
-HAMI_LABELS = ("namespace", "pod", "container", "vdevice_index", "device_uuid")
 
 _GAUGES = {
     "memory_requested_bytes": "Memory that is promised to a slice.",
@@ -38,10 +37,6 @@ _COUNTERS = {
     "queued_seconds_total": "Time that launches of a slice were held back by its work still in flight.",
     "memory_denials_total": "Allocations of a slice that its memory limit refused.",
     "memory_denied_bytes_total": "Bytes of those allocations.",
-}
-_HAMI = {
-    "hami_vgpu_memory_used_bytes": ("memory_used_bytes", "As vgpu_claim_memory_used_bytes."),
-    "hami_vgpu_memory_limit_bytes": ("memory_allocated_bytes", "As vgpu_claim_memory_allocated_bytes."),
 }
 
 
@@ -92,7 +87,7 @@ class Facts(Collector):
                 counter.add_metric(labels, values[name])
             yield counter
         if self._hami_names:
-            yield from _aliases(rows)
+            yield from self._aliases(rows)
 
     def describe(self) -> Iterator[Metric]:
         """Nothing: the names are checked by a test, not at every registration."""
@@ -115,6 +110,13 @@ class Facts(Collector):
             if each.device.uuid in self.device_memory_used:
                 used.add_metric(labels, self.device_memory_used[each.device.uuid])
         yield from (capacity, healthy, used)
+
+    def _aliases(self, rows: "list[_Row]") -> Iterator[Metric]:
+        named = [
+            hami.Row(namespace=namespace, pod=pod, number=index, device=uuid, figures=figures)
+            for (_, namespace, _, pod, _, uuid), index, figures in rows
+        ]
+        return hami.aliases(named, self.found, self.device_memory_used, node=self._node)
 
     def _rows(self) -> Iterator["_Row"]:
         for slice_id, held, pages in self._limits.held():
@@ -159,12 +161,3 @@ def _values(held: Held, accounts: Accounts, loans: tuple[float, float, float]) -
         "memory_denials_total": counters.refused,
         "memory_denied_bytes_total": counters.refused_bytes,
     }
-
-
-def _aliases(rows: list[_Row]) -> Iterator[Metric]:
-    """The names of HAMi's monitor, for dashboards that exist; a slice's containers are not told apart."""
-    for name, (source, text) in _HAMI.items():
-        gauge = GaugeMetricFamily(name, text, labels=HAMI_LABELS)
-        for (_, namespace, _, pod, _, uuid), index, values in rows:
-            gauge.add_metric((namespace, pod, "", str(index), uuid), values[source])
-        yield gauge

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 import builders
 from builders import GIB, amounts
 from vgpu import enforcement, values
-from vgpu_agent import devices, lending, limits, metrics, mounts
+from vgpu_agent import devices, hami, lending, limits, metrics, mounts
 from vgpu_agent.home import Home
 
 GPU = "GPU-11111111-2222-3333-4444-555555555555"
@@ -41,6 +41,7 @@ def exported(held: limits.Limits, *, hami_names: bool = False) -> dict[tuple[str
     metrics.Work(registry)
     collector = metrics.Facts(held, lending.Lender(held), node="node-0", hami_names=hami_names)
     collector.found = (FOUND,)
+    collector.device_memory_used[GPU] = 3 * GIB
     registry.register(collector)
     families = text_string_to_metric_families(generate_latest(registry).decode())
     return {
@@ -74,7 +75,19 @@ def test_the_names_of_hamis_monitor_are_there_when_asked_for(held: limits.Limits
 
     values_ = exported(held, hami_names=True)
 
-    assert values_["hami_vgpu_memory_limit_bytes", *sorted(["team-a", "a", "", "0", GPU])] == 24 * GIB
+    of_a_container = sorted(["team-a", "a", "", "0", GPU])
+    assert values_["hami_vgpu_memory_limit_bytes", *of_a_container] == 24 * GIB
+    assert {name for name, *_ in values_ if name.startswith("hami_")} == {*hami.SLICES, hami.DEVICE_MEMORY}
+    assert values_["hami_host_gpu_memory_used_bytes", *sorted(["node-0", "0", GPU, "A100"])] == 3 * GIB
+
+
+def test_an_alias_says_what_the_name_of_ours_says(held: limits.Limits) -> None:
+    values_ = exported(held, hami_names=True)
+
+    for theirs, ours in hami.SLICES.items():
+        [alias] = [value for (name, *_), value in values_.items() if name == theirs]
+        [original] = [value for (name, *_), value in values_.items() if name == f"vgpu_claim_{ours}"]
+        assert alias == original
 
 
 def test_a_shared_slice_names_no_pod(held: limits.Limits) -> None:
