@@ -4,6 +4,7 @@ The fast commands read statuses as they stand; those that compute turn them into
 """
 
 import asyncio
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,8 +40,13 @@ async def claims(cluster: Cluster, namespace: str | None) -> list[Object]:
 
 
 async def nodes(cluster: Cluster) -> list[Object]:
-    """Every VGPUNode, by name."""
-    return sorted((await cluster.list(VGPU_NODES)).items, key=lambda raw: str(raw["metadata"]["name"]))
+    """Every VGPUNode, by name; numbers in names count as such, so that gpu-2 comes before gpu-10."""
+    return sorted((await cluster.list(VGPU_NODES)).items, key=lambda raw: natural(raw["metadata"]["name"]))
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """The key by which people sort names."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split("([0-9]+)", name)]
 
 
 async def pools_and_claims(cluster: Cluster, namespace: str | None) -> tuple[list[Object], list[Object]]:

@@ -22,7 +22,7 @@ h1{font-size:1.5rem;margin:0}h2{font-size:1.15rem;margin:2rem 0 .5rem}
 table{border-collapse:collapse;width:100%}
 th,td{text-align:left;padding:.25rem .75rem .25rem 0;vertical-align:top}
 th{border-bottom:1px solid var(--line)}
-svg{max-width:100%;height:auto}text{font-size:11px;fill:currentColor}.tick{opacity:.7}
+td:not(:last-child){white-space:nowrap}svg{max-width:100%;height:auto}text{font-size:11px;fill:currentColor}.tick{opacity:.7}
 .floor{fill:var(--floor)}.elastic{fill:var(--elastic)}.free{fill:var(--free)}.off{opacity:.35}
 .axis{stroke:var(--line)}.done{fill:var(--floor)}.down.done{fill:var(--elastic)}.warning{fill:var(--bad)}
 .key span{display:inline-block;width:1em;height:1em;vertical-align:-.1em;margin:0 .35em 0 1em}
@@ -41,7 +41,7 @@ def html(facts: Facts) -> str:
         ("Pools", _pools(facts)),
         ("Cards", _cards(facts)),
         ("Claims", _claims(facts, waiting)),
-        ("Decisions", timeline.svg(facts.decisions)),
+        ("Decisions", f"<p>{timeline.LEGEND}</p>{timeline.svg(facts.decisions)}"),
     )
     body = "".join(
         f'<section id="{title.lower()}"><h2>{title}</h2>{part}</section>' for title, part in sections

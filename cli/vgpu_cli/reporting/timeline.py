@@ -10,6 +10,7 @@ CLAIMS = 60
 """Lines drawn; claims of which something was decided last come first."""
 
 TICKS = 6
+LEGEND = "A triangle is more or less, a dot what was said, red what is in the way. Times are UTC."
 _UP, _DOWN = ("Grow", "Growing", "ScaleUp", "Wake"), ("Shrink", "Shrinking", "ScaleDown", "Sleep")
 
 
