@@ -12,11 +12,11 @@ from pathlib import Path
 import click
 
 from vgpu.api import names
-from vgpu_agent import agent, exporter, mounts, nvml
+from vgpu_agent import agent, mounts, nvml
 from vgpu_agent.csi import server
 from vgpu_agent.csi.service import WAIT_SECONDS, Service
 from vgpu_agent.home import Home
-from vgpu_kube import client, credentials, logs
+from vgpu_kube import client, credentials, health, logs
 from vgpu_shim import library
 
 logger = logging.getLogger("vgpu_agent")
@@ -110,8 +110,8 @@ async def _serve(options: Options) -> None:
             home=home,
             hami_names=options.hami_metrics,
         )
-        app = exporter.create_app(running.registry, not_ready=lambda: running.not_ready)
-        runner = await exporter.serve(app, host=options.host, port=options.port)
+        app = health.create_app(running.registry, not_ready=lambda: running.not_ready)
+        runner = await health.serve(app, host=options.host, port=options.port)
         stack.push_async_callback(runner.cleanup)
         await _until(stopping, running, options)
     logs.event(logger, logging.INFO, "stopped")

@@ -16,10 +16,10 @@ import uvloop
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from vgpu_kube import client, crash, credentials, logs
+from vgpu_kube import client, crash, credentials, health, logs
 from vgpu_kube.events import Recorder
 from vgpu_kube.protocol import Kube
-from vgpu_operator import events, handlers, health
+from vgpu_operator import events, handlers
 from vgpu_operator.elasticity import wiring
 from vgpu_operator.elasticity.loop import Loop
 from vgpu_operator.metrics import Metrics

@@ -8,8 +8,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
 from vgpu.api import names
+from vgpu_kube import health
 from vgpu_kube.testing import Clock, Cluster
-from vgpu_operator import health
 from vgpu_operator.metrics import Metrics
 from vgpu_operator.view import CONTACT_SECONDS, View
 

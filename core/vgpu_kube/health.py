@@ -1,6 +1,7 @@
-"""The operator's own HTTP endpoints: /healthz, /readyz and /metrics.
+"""A process's own HTTP endpoints: /healthz, /readyz and /metrics.
 
-They say how the process is; how pools and claims are stands in their statuses.
+They say how the process is. What is counted, and what makes it ready, is the process's to say; what the
+cluster is like stands in the statuses of its objects.
 """
 
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 
 def create_app(registry: CollectorRegistry, *, not_ready: Callable[[], str | None]) -> web.Application:
-    """The endpoints as a value; ``not_ready`` gives the reason why the operator is not, or None."""
+    """The endpoints as a value; ``not_ready`` gives the reason why the process is not, or None."""
 
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
