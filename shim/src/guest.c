@@ -112,8 +112,8 @@ void guest_refresh(void) {
 
 /* ---- entering ----------------------------------------------------------- */
 
-/* A page of our own where the slice's cannot be used: the limit then holds for
- * this process alone, and the agent, which reads no account of it, will say so. */
+/* A page of our own where the slice has none: the limit then holds for this process
+ * alone. Not where an agent made the slice: whoever took its accounts away gets nothing. */
 static int private_usage(struct vgpu_usage **page) {
   void *at = mmap(NULL, sizeof **page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
                   -1, 0);
@@ -123,10 +123,11 @@ static int private_usage(struct vgpu_usage **page) {
   return 0;
 }
 
-static int open_usage(struct account *account) {
+static int open_usage(struct account *account, int required) {
   char path[4096];
   if (directory_file(path, sizeof path, DIRECTORY_USAGE)) return -ENAMETOOLONG;
-  if (!vgpu_usage_open(path, &account->page, &account->fd)) return 0;
+  int error = vgpu_usage_open(path, &account->page, &account->fd);
+  if (!error || required) return error;
   if (!vgpu_usage_create(path, guest.page->device_count) &&
       !vgpu_usage_open(path, &account->page, &account->fd))
     return 0;
@@ -140,15 +141,21 @@ static enum guest_state open_pages(void) {
   if (directory_file(path, sizeof path, DIRECTORY_LIMITS) ||
       directory_file(mark, sizeof mark, DIRECTORY_REQUIRED))
     return GUEST_REFUSED;
-  if (!vgpu_limits_open(path, 0, &guest.page)) return open_usage(&guest.account) ? GUEST_REFUSED : GUEST_LIMITED;
+  guest.required = !access(mark, F_OK);
+  int error = vgpu_limits_open(path, 0, &guest.page);
+  if (!error) {
+    error = open_usage(&guest.account, guest.required);
+    if (error) vgpu_limits_close(guest.page);
+    return error ? GUEST_REFUSED : GUEST_LIMITED;
+  }
   /* A page that is there and broken is worse than none. */
-  return access(path, F_OK) && access(mark, F_OK) ? GUEST_FREE : GUEST_REFUSED;
+  return access(path, F_OK) && !guest.required ? GUEST_FREE : GUEST_REFUSED;
 }
 
 static void complain(void) {
   static const char message[] =
-      "vgpu: this container must have GPU limits, but its limits page is missing or not one of this "
-      "version; GPU allocations and launches are refused until the node agent writes it\n";
+      "vgpu: this container must have GPU limits, but its limits or its accounts are missing or not of this "
+      "version; GPU allocations and launches are refused while that is so\n";
   static int said;
   if (said++) return;
   if (write(STDERR_FILENO, message, sizeof message - 1) < 0) return;
@@ -182,17 +189,22 @@ static int reopen_usage(struct account *account) {
   return 0;
 }
 
-/* A slot that cannot be had for want of a lock leaves the process with a private page. */
+/* What could not be claimed is counted all the same: in the slot that all share, on the
+ * page inherited from a parent whose file is gone, or, where no agent is, on one of our own. */
+static void claim_without_lock(struct account *account) {
+  account->slot = VGPU_SLOTS_MAX;
+  if (guest.required) return;
+  private_usage(&account->page);
+  account->slot = 0;
+}
+
 void guest_claim(void) {
   if (__builtin_expect(__atomic_load_n(&guest.claimed, __ATOMIC_ACQUIRE), 1)) return;
   lock();
   if (!guest.claimed) {
     struct account *account = &guest.account;
     if (account->fd < 0) reopen_usage(account); /* a forked child closed its parent's */
-    if (account->fd < 0 || account_claim(account)) {
-      private_usage(&account->page);
-      account->slot = 0;
-    }
+    if (account->fd < 0 || account_claim(account)) claim_without_lock(account);
     __atomic_store_n(&guest.claimed, 1, __ATOMIC_RELEASE);
   }
   unlock();

@@ -31,6 +31,7 @@ struct guest {
   struct vgpu_limits *page;
   struct account account;
   int claimed;
+  int required;            /* an agent made the slice: without its pages nothing is allowed */
   struct guest_limits limits[VGPU_DEVICES_MAX];
 };
 
