@@ -14,7 +14,7 @@ KEEP ?=
 
 export PYTHONHASHSEED := 0
 
-.PHONY: help setup controlplane realnode fmt generate lint types test unit shim sanitize e2e demo clean \
+.PHONY: help setup controlplane realnode fmt generate lint types test unit shim sanitize e2e demo cluster clean \
   bench-scheduling bench-placement bench-shim bench-elasticity bench-agent bench-gpu
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -74,6 +74,10 @@ demo: controlplane ## The platform on a real control plane, then a slice from in
 	@$(BIN)/python -m vgpu_e2e.demo $(if $(KEEP),--keep)
 	@$(MAKE) --no-print-directory -s -C shim all
 	@$(BIN)/python -m vgpu_e2e.localnode.demo
+
+cluster: controlplane ## A cluster to try things on: this machine as node, simulated GPUs; until Ctrl-C
+	@$(MAKE) --no-print-directory -s -C shim all
+	@$(BIN)/python -m vgpu_e2e.localnode.cluster $(ARGS)
 
 bench-scheduling: controlplane ## Pods bound per second and Filter latency; NODES=1000
 	@$(BIN)/python -m scheduling --nodes $(NODES) $(ARGS)
