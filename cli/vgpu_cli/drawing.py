@@ -27,7 +27,7 @@ def console() -> Console:
     return Console(markup=False, highlight=False, soft_wrap=False, width=None if terminal else PIPE_COLUMNS)
 
 
-def bar(floor: int, allocated: int, capacity: int, *, width: int = 20, encoding: str = "utf-8") -> Text:
+def bar(floor: int, allocated: int, capacity: int, *, width: int = 20, encoding: str | None = None) -> Text:
     """What of a capacity is promised, lent beyond that, and free; any positive part shows at least one cell.
 
     The units of the three are the same. More than there is fills the bar.
@@ -49,13 +49,13 @@ def _cells(part: int, whole: int, width: int) -> int:
     return max(1, min(width, round(part * width / whole)))
 
 
-def legend(encoding: str = "utf-8") -> str:
+def legend(encoding: str | None = None) -> str:
     """What the bar's signs mean."""
     glyphs = GLYPHS if _can_write(GLYPHS, encoding) else PLAIN
     return f"{glyphs[0]} promised  {glyphs[1]} elastic  {glyphs[2]} free"
 
 
-def spark(points: Sequence[float], *, most: float | None = None, encoding: str = "utf-8") -> str:
+def spark(points: Sequence[float], *, most: float | None = None, encoding: str | None = None) -> str:
     """A line of small columns, the largest (or ``most``) as the highest."""
     levels = LEVELS if _can_write(LEVELS, encoding) else PLAIN_LEVELS
     top = max([most or 0.0, *points]) or 1.0
@@ -77,9 +77,10 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table
     return drawn
 
 
-def _can_write(glyphs: str, encoding: str) -> bool:
+def _can_write(glyphs: str, encoding: str | None) -> bool:
+    """Whether an encoding (that of standard output) has these signs."""
     try:
-        glyphs.encode(encoding)
+        glyphs.encode(encoding or sys.stdout.encoding or "utf-8")
     except (UnicodeEncodeError, LookupError):
         return False
     return True

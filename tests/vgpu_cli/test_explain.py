@@ -43,8 +43,16 @@ def test_a_claims_answer_comes_first_then_conditions_quota_and_slices(run: Run, 
 def test_a_waiting_claim_says_what_helps_why_it_waits_and_what_would_let_it_in(run: Run, town: Town) -> None:
     add_pool(town)
     waiting = {
-        "reasons": [{"nodes": 3, "message": "no GPU with 40 GiB memory free"}, "1 node: cordoned"],
-        "suggestions": [{"message": "8 GiB less per GPU"}],
+        "podName": "big-0",
+        "reason": "NoFit",
+        "nodes": [
+            {"count": 3, "message": "no GPU with 40 GiB memory free"},
+            {"count": 1, "message": "cordoned"},
+        ],
+        "suggestions": [
+            {"message": "8 GiB less per GPU", "changes": [{"type": "LessMemory", "memory": "32Gi"}]}
+        ],
+        "progress": "shares of 2 slices are on their way back",
     }
     add_claim(town, "big", "team-a", reason="NoFit", message="pod big-0 waits", waiting=waiting)
 
@@ -55,6 +63,7 @@ def test_a_waiting_claim_says_what_helps_why_it_waits_and_what_would_let_it_in(r
     assert "1 node: cordoned" in answer
     assert "What would let it in" in answer
     assert "8 GiB less per GPU" in answer
+    assert "shares of 2 slices are on their way back" in answer
 
 
 def test_the_last_decision_and_the_events_are_told(run: Run, town: Town) -> None:

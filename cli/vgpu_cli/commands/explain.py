@@ -1,6 +1,5 @@
 """``explain``: why a claim or a pod is as it is, and what would change that; the answer comes first."""
 
-import sys
 import time
 from collections.abc import Iterable
 
@@ -83,12 +82,20 @@ def _show_claim(console: Console, story: claim.Story, *, now: float) -> None:
     console.print(f"each pod has {words.amounts(story.floor)} to {words.amounts(story.ceiling)}{gpus}")
     if story.quota:
         console.print(story.quota)
-    _section(console, "Why it waits", story.reasons)
-    _section(console, "What would let it in", story.suggestions)
+    if story.waiting is not None:
+        _show_waiting(console, story.waiting)
     _show_conditions(console, story.conditions, now=now)
     _show_held(console, story)
     _show_decision(console, story)
     _show_events(console, story.events, now=now)
+
+
+def _show_waiting(console: Console, waiting: claim.Waiting) -> None:
+    _section(console, f"Why pod {waiting.pod} waits: {waiting.reason}", waiting.nodes)
+    nothing = "only more GPUs, or a release by others"
+    _section(console, "What would let it in, any of these", waiting.suggestions or (nothing,))
+    if waiting.progress:
+        _section(console, "Under way", (waiting.progress,))
 
 
 def _advise(console: Console, helps: str | None) -> None:
@@ -127,11 +134,7 @@ def _show_held(console: Console, story: claim.Story) -> None:
             each.node,
             ", ".join(each.devices),
             drawing.bar(
-                story.floor.memory_bytes,
-                each.allocated.memory_bytes,
-                story.ceiling.memory_bytes,
-                width=10,
-                encoding=sys.stdout.encoding,
+                story.floor.memory_bytes, each.allocated.memory_bytes, story.ceiling.memory_bytes, width=10
             ),
             words.amounts(each.allocated),
             "not confirmed yet" if each.enforced is None else words.amounts(each.enforced),

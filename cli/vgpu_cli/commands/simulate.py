@@ -1,6 +1,5 @@
 """``simulate``: a rate file against a claim's settings, before one trusts them."""
 
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -111,7 +110,7 @@ def show(result: outcome.Outcome, played: world.World, moments: list[world.Momen
     )
     console.print()
     for title, series in _series(moments):
-        line = drawing.spark(series, encoding=sys.stdout.encoding)
+        line = drawing.spark(series)
         console.print(f"{title:<9} {line}  up to {max(series):.4g}")
     console.print()
     rows = [

@@ -3,7 +3,6 @@
 Read from what pools and claims say of themselves, so that it is quick at any size and a tenant may ask.
 """
 
-import sys
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -161,15 +160,10 @@ def _columns(*, wide: bool) -> tuple[str, ...]:
 
 
 def _row(pool: Pool, *, wide: bool) -> list[Any]:
-    encoding, floor = sys.stdout.encoding, pool.floor or pool.allocated
-    of_memory = drawing.bar(
-        floor.memory_bytes, pool.allocated.memory_bytes, pool.capacity.memory_bytes, encoding=encoding
-    )
+    floor = pool.floor or pool.allocated
+    of_memory = drawing.bar(floor.memory_bytes, pool.allocated.memory_bytes, pool.capacity.memory_bytes)
     of_compute = drawing.bar(
-        floor.compute_percent,
-        pool.allocated.compute_percent,
-        pool.capacity.compute_percent,
-        encoding=encoding,
+        floor.compute_percent, pool.allocated.compute_percent, pool.capacity.compute_percent
     )
     memory, compute = words.part(pool.allocated, pool.capacity)
     row = [

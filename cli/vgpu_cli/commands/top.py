@@ -3,7 +3,7 @@
 What they hold stands in their statuses; what they use comes from Prometheus, where there is one.
 """
 
-import sys
+import gc
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -120,26 +120,19 @@ def to_json(rows: list[Row]) -> list[dict[str, Any]]:
 
 def drawn(rows: list[Row], screen: Screen, *, most: int | None) -> RenderableType:
     """The table of the first rows; the rest is counted in its last line."""
-    encoding = sys.stdout.encoding
     shown = rows if most is None else rows[:most]
     cells = [
         (
             each.path,
             f"{each.pods:,}",
             drawing.bar(
-                each.floor.memory_bytes,
-                each.allocated.memory_bytes,
-                each.ceiling.memory_bytes,
-                width=12,
-                encoding=encoding,
+                each.floor.memory_bytes, each.allocated.memory_bytes, each.ceiling.memory_bytes, width=12
             ),
             words.memory(each.allocated.memory_bytes),
             "" if each.used is None else words.memory(each.used.memory_bytes),
             words.compute(each.allocated.compute_percent),
             "" if each.used is None else words.compute(each.used.compute_percent),
-            drawing.spark(
-                [*screen.seen.get(each.path, ())], most=float(each.ceiling.compute_percent), encoding=encoding
-            ),
+            drawing.spark([*screen.seen.get(each.path, ())], most=float(each.ceiling.compute_percent)),
             each.reason,
         )
         for each in shown
@@ -190,6 +183,7 @@ def top(
     if once or not console.is_terminal:
         console.print(drawn(rows, screen, most=None))
         return
+    gc.enable()  # this one stays
     from rich.live import Live
 
     most = max(1, console.height - 3)

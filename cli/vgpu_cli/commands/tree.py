@@ -3,7 +3,6 @@
 Nodes beyond the first few are only summed up: at thousands of them a wall of text answers nothing.
 """
 
-import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,7 +99,7 @@ def show(decks: list[picture.Deck], *, every_node: bool, wide: bool) -> None:
         return
     for deck in decks:
         console.print(_pool(deck, every_node=every_node, wide=wide))
-    console.print(drawing.legend(sys.stdout.encoding))
+    console.print(drawing.legend())
 
 
 def _pool(deck: picture.Deck, *, every_node: bool, wide: bool) -> Tree:
@@ -140,11 +139,7 @@ def _line(name: str, cards: Any, note: str) -> Text:  # noqa: ANN401 -- a list o
     floor = sum((each.floor for each in cards), values.NOTHING)
     held = sum((each.held for each in cards), values.NOTHING)
     line = Text(f"{name}  ")
-    line.append_text(
-        drawing.bar(
-            floor.memory_bytes, held.memory_bytes, capacity.memory_bytes, encoding=sys.stdout.encoding
-        )
-    )
+    line.append_text(drawing.bar(floor.memory_bytes, held.memory_bytes, capacity.memory_bytes))
     memory, compute = words.part(held, capacity)
     line.append(f"  {memory}  {compute}")
     return line.append(f"  {note}", style="yellow") if note else line

@@ -35,6 +35,18 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Why the oldest pod without a slice waits, what would let it in, and what is under way."""
+
+    pod: str
+    reason: str
+    nodes: tuple[str, ...]
+    suggestions: tuple[str, ...]
+    progress: str | None
+    raw: Object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
     """Everything that is said of a claim."""
 
@@ -46,8 +58,7 @@ class Story:
     ceiling: values.Amounts
     devices: int
     conditions: tuple[Condition, ...]
-    reasons: tuple[str, ...]
-    suggestions: tuple[str, ...]
+    waiting: Waiting | None
     quota: str | None
     held: tuple[Held, ...]
     decision: Object | None
@@ -65,7 +76,7 @@ async def story(session: Session, name: str) -> Story:
 def told(claim: Object, pools: list[Object], events: Iterable[occurrences.Occurrence]) -> Story:
     """The story that a claim, the pools and the Events tell."""
     status, said = claim.get("status") or {}, reading.said(claim)
-    waiting = status.get("waiting") or {}
+    raw_waiting = status.get("waiting")
     pool = reading.pool_name(claim, pools)
     return Story(
         path=reading.path(claim),
@@ -76,8 +87,7 @@ def told(claim: Object, pools: list[Object], events: Iterable[occurrences.Occurr
         ceiling=reading.ceiling(claim),
         devices=int(claim["spec"].get("deviceCount", 1)),
         conditions=tuple(_condition(each) for each in status.get("conditions") or ()),
-        reasons=_sentences(waiting.get("reasons")),
-        suggestions=_sentences(waiting.get("suggestions")),
+        waiting=None if raw_waiting is None else _waiting(raw_waiting),
         quota=_quota(claim["metadata"]["namespace"], _named(pools, pool)),
         held=tuple(_held(each) for each in status.get("allocations") or ()),
         decision=status.get("lastDecision"),
@@ -96,17 +106,17 @@ def _condition(raw: Object) -> Condition:
     )
 
 
-def _sentences(entries: Any) -> tuple[str, ...]:  # noqa: ANN401 -- raw JSON
-    """What entries say: each is a sentence, or an object with one as its message and perhaps a node count."""
-    said = []
-    for each in entries or ():
-        if isinstance(each, dict):
-            count = each.get("nodeCount", each.get("nodes"))
-            group = f"{words.counted(count, 'node')}: " if isinstance(count, int) else ""
-            said.append(f"{group}{each.get('message', '')}")
-        else:
-            said.append(str(each))
-    return tuple(said)
+def _waiting(raw: Object) -> Waiting:
+    return Waiting(
+        pod=raw["podName"],
+        reason=raw["reason"],
+        nodes=tuple(
+            f"{words.counted(each['count'], 'node')}: {each['message']}" for each in raw.get("nodes") or ()
+        ),
+        suggestions=tuple(each["message"] for each in raw.get("suggestions") or ()),
+        progress=raw.get("progress"),
+        raw=raw,
+    )
 
 
 def _named(pools: Iterable[Object], name: str | None) -> Object | None:
@@ -162,7 +172,7 @@ def to_json(found: Story) -> dict[str, Any]:
         "limits": reading.amounts_to_json(found.ceiling),
         "deviceCount": found.devices,
         "conditions": [_condition_to_json(each) for each in found.conditions],
-        "waiting": {"reasons": list(found.reasons), "suggestions": list(found.suggestions)},
+        "waiting": None if found.waiting is None else found.waiting.raw,
         "quota": found.quota,
         "allocations": [_held_to_json(each) for each in found.held],
         "lastDecision": found.decision,
