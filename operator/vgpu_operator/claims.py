@@ -39,7 +39,7 @@ class Claims:
         self._publisher = publisher
         self._metrics = metrics
         self.loop: Loop | None = None  # the elastic loop, where one runs
-        self._judge = verdicts.Judge(view.book)
+        self._judge = verdicts.Judge(view.book, view.hosts.items)
         self._rooms: Counter[str] = Counter()  # pool -> how often its room has changed
         self._unsettled: dict[Key, tuple[str, int]] = {}  # claim -> pool and room it was judged by, in order
 
@@ -128,7 +128,7 @@ class Claims:
         if not waiting or pool_name is None:
             return None
         request = verdicts.request(claim, pool_name, waiting[0].ref)
-        return self._judge.verdict(request, self._view.slices_of(claim))
+        return self._judge.verdict(request, waiting[0].home, self._view.slices_of(claim))
 
 
 def _wish(key: Key, facts: claim_conditions.Facts) -> Wish | None:
@@ -140,4 +140,5 @@ def _wish(key: Key, facts: claim_conditions.Facts) -> Wish | None:
         return None
     first = facts.waiting[0]
     request = verdicts.request(facts.claim, pool_name, first.ref)
-    return Wish(claim=key, request=request, created_at=first.created_at, refused=refused)
+    created_at = first.created_at
+    return Wish(claim=key, request=request, home=first.home, created_at=created_at, refused=refused)

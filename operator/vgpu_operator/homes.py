@@ -4,7 +4,7 @@ What is read: nodeSelector, required node affinity, taints, and whether a node t
 preferences and rules between pods are kube-scheduler's.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +62,11 @@ class Home:
     selectors: tuple[values.Selector, ...] = ()
     terms: tuple[values.Selector, ...] = ()
     tolerations: tuple[Toleration, ...] = ()
+
+    @property
+    def rules(self) -> Hashable:
+        """What two pods have in common that accept the same nodes."""
+        return repr((self.selectors, self.terms, self.tolerations))
 
     def accepts(self, host: Host) -> bool:
         """Whether the pod could live there, by the rules that are read."""

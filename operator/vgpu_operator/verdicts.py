@@ -4,12 +4,16 @@ The extender's promises are not known here, so a verdict explains and never deci
 enough for it, however many there are; the best one is not looked for.
 """
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
 
 from vgpu import inventory, reservations, values
 from vgpu.placement import choice, eligibility, explain
+from vgpu_kube.objects import Key
+from vgpu_operator import homes
 from vgpu_operator.holdings import Holding
+
+NOT_ACCEPTED = "the pod's node selector, affinity or tolerations rule it out"
 
 Verdict = choice.Placement | choice.NoFit | values.Refusal
 """A node where the pod would fit, why no node has room, or why its namespace may not have more."""
@@ -34,16 +38,20 @@ def request(claim: values.Claim, pool_name: str, pod: values.PodRef) -> values.R
 class Judge:
     """Gives verdicts; that there is no room is remembered until room changes, for many claims ask alike."""
 
-    def __init__(self, book: reservations.Book) -> None:
+    def __init__(self, book: reservations.Book, hosts: Mapping[Key, homes.Host]) -> None:
         self._book = book
+        self._hosts = hosts
         self._no_fits: dict[str, dict[Hashable, choice.NoFit]] = {}
 
     def room_changed(self, pool: str) -> None:
         """Something about the pool's nodes or slices is not what it was."""
         self._no_fits.pop(pool, None)
 
-    def verdict(self, asked: values.Request, holdings: Iterable[Holding]) -> Verdict:
-        """Whether a request has a place among all nodes; ``holdings`` are its claim's slices."""
+    def verdict(self, asked: values.Request, home: homes.Home, holdings: Iterable[Holding]) -> Verdict:
+        """Whether a request has a place among the nodes that its pod accepts.
+
+        ``home`` is what the pod asks of its node, ``holdings`` are its claim's slices.
+        """
         pool = self._book.pools.get(asked.pool_name)
         if pool is None:
             message = f"there is no VGPUPool {asked.pool_name}"
@@ -52,39 +60,48 @@ class Judge:
             if holding.slice.id == asked.slice_id:  # a shared slice takes in further pods where it lies
                 return choice.Placement(node=holding.node, device_uuids=holding.slice.device_uuids)
         refusal = self._book.over_quota([asked])
-        found = refusal or self._fit(pool, asked)
+        found = refusal or self._fit(pool, asked, home)
         if isinstance(found, choice.Placement):
             taken = inventory.taken(pool, self._book.nodes[found.node], asked, found.device_uuids)
             return self._book.over_quota([replace(asked, requests=taken)]) or found
         return found
 
-    def _fit(self, pool: values.Pool, asked: values.Request) -> choice.Placement | choice.NoFit:
+    def _fit(
+        self, pool: values.Pool, asked: values.Request, home: homes.Home
+    ) -> choice.Placement | choice.NoFit:
         remembered = self._no_fits.setdefault(pool.name, {})
-        shape = _alike(asked)
+        shape = _alike(asked, home)
         if shape in remembered:
             return remembered[shape]
-        found = _first_fit(self._book, pool, asked)
+        found = self._first_fit(pool, asked, home)
         if isinstance(found, choice.NoFit):
             remembered[shape] = found
         return found
 
+    def _first_fit(
+        self, pool: values.Pool, asked: values.Request, home: homes.Home
+    ) -> choice.Placement | choice.NoFit:
+        reasons: dict[str, str] = {}
+        for name in self._book.nodes:
+            room = self._book.room(pool, name)
+            fits = choice.fitting(room, asked)
+            sides = eligibility.sides(fits, asked)
+            if not sides:
+                reasons[name] = explain.shortage(room, fits, asked)
+            elif self._accepts(home, name):
+                uuids = tuple(device.uuid for device in sides[0][: asked.device_count])
+                return choice.Placement(node=name, device_uuids=uuids)
+            else:
+                reasons[name] = NOT_ACCEPTED
+        return choice.NoFit(reasons=reasons)
 
-def _alike(asked: values.Request) -> Hashable:
+    def _accepts(self, home: homes.Home, node: str) -> bool:
+        host = self._hosts.get((None, node))
+        return host is None or home.accepts(host)
+
+
+def _alike(asked: values.Request, home: homes.Home) -> Hashable:
     """What two requests have in common that fit the same nodes; a claim is never kept off itself."""
     grouped = asked.constraints.exclusion_group is not None
-    return asked.requests, asked.device_count, asked.constraints, asked.claim if grouped else None
-
-
-def _first_fit(
-    book: reservations.Book, pool: values.Pool, asked: values.Request
-) -> choice.Placement | choice.NoFit:
-    reasons: dict[str, str] = {}
-    for name in book.nodes:
-        room = book.room(pool, name)
-        fits = choice.fitting(room, asked)
-        sides = eligibility.sides(fits, asked)
-        if sides:
-            uuids = tuple(device.uuid for device in sides[0][: asked.device_count])
-            return choice.Placement(node=name, device_uuids=uuids)
-        reasons[name] = explain.shortage(room, fits, asked)
-    return choice.NoFit(reasons=reasons)
+    shape = asked.requests, asked.device_count, asked.constraints
+    return shape, home.rules, asked.claim if grouped else None

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import builders as make
 from vgpu import reservations, values
 from vgpu.placement import choice
-from vgpu_operator import verdicts
+from vgpu_operator import homes, verdicts
 from vgpu_operator.holdings import Holding
 
 CLAIM = values.Claim(
@@ -38,7 +38,7 @@ def test_a_pod_asks_under_its_own_uid_and_a_shared_one_under_its_claims() -> Non
 
 
 def test_a_pod_with_room_is_told_where(book: reservations.Book) -> None:
-    verdict = verdicts.Judge(book).verdict(asked(), ())
+    verdict = verdicts.Judge(book, {}).verdict(asked(), homes.ANYWHERE, ())
 
     assert verdict == choice.Placement(node="node-0", device_uuids=("GPU-node-0",))
 
@@ -51,22 +51,22 @@ def test_a_further_pod_of_a_shared_claim_fits_where_the_slice_lies_however_full(
     book.see_node(make.node("node-0", slices=[full], revision=1))
     holding = Holding(node="node-0", slice=full, enforced=None)
 
-    verdict = verdicts.Judge(book).verdict(asked(shared), [holding])
+    verdict = verdicts.Judge(book, {}).verdict(asked(shared), homes.ANYWHERE, [holding])
 
     assert isinstance(verdict, choice.Placement)
 
 
 def test_that_there_is_no_room_is_remembered_until_room_changes(book: reservations.Book) -> None:
-    judge = verdicts.Judge(book)
+    judge = verdicts.Judge(book, {})
     book.forget_node("node-0")
-    none = judge.verdict(asked(), ())
+    none = judge.verdict(asked(), homes.ANYWHERE, ())
 
     book.see_node(make.node("node-0"))
-    remembered = judge.verdict(asked(), ())
+    remembered = judge.verdict(asked(), homes.ANYWHERE, ())
     judge.room_changed("a100")
 
     assert none == remembered == choice.NoFit(reasons={})
-    assert isinstance(judge.verdict(asked(), ()), choice.Placement)
+    assert isinstance(judge.verdict(asked(), homes.ANYWHERE, ()), choice.Placement)
 
 
 @given(
@@ -93,7 +93,7 @@ def test_the_verdict_is_the_one_placement_gives(free: list[int], gib: int, count
         book.see_node(make.node(f"node-{number}", devices=devices, slices=[taken]))
     wish = asked(replace(CLAIM, requests=make.amounts(gib, 10), device_count=count))
 
-    verdict = verdicts.Judge(book).verdict(wish, ())
+    verdict = verdicts.Judge(book, {}).verdict(wish, homes.ANYWHERE, ())
     placed = book.place(wish, book.nodes, now=0.0)
 
     assert type(verdict) is type(placed)
@@ -104,10 +104,10 @@ def test_the_verdict_is_the_one_placement_gives(free: list[int], gib: int, count
 def test_what_a_claim_demands_is_judged_and_told(book: reservations.Book) -> None:
     model = values.Expression(key="model", operator=values.Operator.IN, values=("T4",))
     picky = replace(CLAIM, constraints=values.Constraints(devices=(model,)))
-    judge = verdicts.Judge(book)
+    judge = verdicts.Judge(book, {})
 
-    assert isinstance(judge.verdict(asked(), ()), choice.Placement)
-    assert judge.verdict(asked(picky), ()) == choice.NoFit(
+    assert isinstance(judge.verdict(asked(), homes.ANYWHERE, ()), choice.Placement)
+    assert judge.verdict(asked(picky), homes.ANYWHERE, ()) == choice.NoFit(
         reasons={"node-0": "no GPU that the claim's deviceSelector accepts"}
     )
 
@@ -117,10 +117,10 @@ def test_a_claim_is_judged_by_its_own_company(book: reservations.Book) -> None:
     other = replace(apart, ref=make.claim_ref("other"))
     held = replace(make.slice_("held", claim=CLAIM.ref), exclusion_group="llm")
     book.see_node(make.node("node-0", slices=[held], revision=1))
-    judge = verdicts.Judge(book)
+    judge = verdicts.Judge(book, {})
 
-    assert isinstance(judge.verdict(asked(other), ()), choice.NoFit)
-    assert isinstance(judge.verdict(asked(apart), ()), choice.Placement)
+    assert isinstance(judge.verdict(asked(other), homes.ANYWHERE, ()), choice.NoFit)
+    assert isinstance(judge.verdict(asked(apart), homes.ANYWHERE, ()), choice.Placement)
 
 
 def test_an_exclusive_pod_waits_for_the_quota_of_its_whole_device() -> None:
@@ -130,7 +130,7 @@ def test_an_exclusive_pod_waits_for_the_quota_of_its_whole_device() -> None:
     book.see_node(make.node("node-0"))
     alone = replace(CLAIM, requests=make.amounts(16, 100), constraints=values.Constraints(exclusive=True))
 
-    verdict = verdicts.Judge(book).verdict(asked(alone), ())
+    verdict = verdicts.Judge(book, {}).verdict(asked(alone), homes.ANYWHERE, ())
 
     assert isinstance(verdict, values.Refusal)
     assert verdict.reason is values.Reason.EXCEEDS_QUOTA
@@ -140,7 +140,7 @@ def test_in_an_empty_cluster_there_is_no_node_to_choose_from() -> None:
     empty = reservations.Book()
     empty.see_pool(make.pool())
 
-    verdict = verdicts.Judge(empty).verdict(asked(), ())
+    verdict = verdicts.Judge(empty, {}).verdict(asked(), homes.ANYWHERE, ())
 
     assert isinstance(verdict, choice.NoFit)
     assert verdict.message == "there is no node with GPUs to choose from"

@@ -4,7 +4,7 @@ Memory and compute are separate gifts, so that nobody loses what nobody lacks. M
 holds on to after a shrink is no gift: it is not its slice's to give.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from vgpu import values
@@ -29,9 +29,9 @@ class Gift:
         return self.slice.priority, self.total.memory_bytes, self.total.compute_percent, self.slice.id
 
 
-def of(node: values.Node) -> Iterator[Gift]:
-    """All gifts of a node's slices."""
-    for slice_ in node.slices.values():
+def of(node: values.Node, lends: Callable[[values.Slice], bool]) -> Iterator[Gift]:
+    """All gifts of those of a node's slices that lend."""
+    for slice_ in filter(lends, node.slices.values()):
         above = slice_.allocated - slice_.requests
         held_on = survey.expected(node, slice_).memory_bytes > slice_.allocated.memory_bytes
         if above.memory_bytes > 0 and not held_on:

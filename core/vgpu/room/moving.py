@@ -53,7 +53,7 @@ class Plan:
 def plan(at: scene.Scene, request: values.Request, mobility: Mobility) -> Plan | None:
     """The cheapest moves that make room for the request, None where none are found; quotas are not asked."""
     best: Plan | None = None
-    for sight in at.survey.nearly(request)[:NODES]:
+    for sight in itertools.islice(at.nearly(request), NODES):
         found = _off_node(at, sight, request, mobility, below=best)
         best = found if best is None or (found is not None and found.cost < best.cost) else best
     return best
@@ -87,7 +87,7 @@ def _proven(
     gone = ledger.release(node, {pod.uid for slice_ in slices for pod in slice_.pods})
     left = ledger.staged(node, gone)
     enough = survey.fits(at.survey.read(left), request)
-    returned = None if enough else returning.on_node(at.survey.read, left, request)
+    returned = None if enough else returning.on_node(at, left, request)
     if not enough and returned is None:
         return None
     moves = _places(at, node.name, slices, mobility)

@@ -4,6 +4,7 @@ Growth is lent and floors are promised, so any slice's growth yields to a floor;
 its own namespace. Shares that are on their way back already count as there. Writing is not done here.
 """
 
+import itertools
 from collections.abc import Iterator
 
 from vgpu import inventory, values
@@ -24,9 +25,10 @@ def plan(at: scene.Scene, request: values.Request) -> Plan | None:
     return None if here is None else _for_quota(at, request, here)
 
 
-def on_node(read: survey.Reading, node: values.Node, request: values.Request) -> changes.ReturnShares | None:
+def on_node(at: scene.Scene, node: values.Node, request: values.Request) -> changes.ReturnShares | None:
     """The fewest returns on this node that let the request in there, None where all are too little."""
-    gifts = sorted(growth.of(node), key=lambda gift: gift.reluctance, reverse=True)
+    read = at.survey.read
+    gifts = sorted(growth.of(node, at.lends), key=lambda gift: gift.reluctance, reverse=True)
     if not survey.fits(read(growth.without(node, gifts)), request):
         return None
     for gift in list(gifts):
@@ -37,10 +39,10 @@ def on_node(read: survey.Reading, node: values.Node, request: values.Request) ->
 
 
 def _for_room(at: scene.Scene, request: values.Request) -> Plan | None:
-    if next(at.survey.roomy(request), None) is not None:
+    if at.fits(request):
         return ()
-    nearest = at.survey.at_floors(request)[:LOOKS]
-    found = [on_node(at.survey.read, sight.node, request) for sight in nearest]
+    nearest = itertools.islice(at.at_floors(request), LOOKS)
+    found = [on_node(at, sight.node, request) for sight in nearest]
     helping = [each for each in found if each is not None]
     return (min(helping, key=_cost),) if helping else None
 
@@ -105,7 +107,7 @@ def _own_growth(at: scene.Scene, namespace: str, taken: set[str]) -> list[tuple[
         (sight.node.name, gift)
         for sight in at.survey
         if sight.least is not sight.soon
-        for gift in growth.of(sight.node)
+        for gift in growth.of(sight.node, at.lends)
         if (gift.slice.pool_name, gift.slice.claim.namespace) == (at.pool.name, namespace)
         and gift.slice.id not in taken
     ]

@@ -15,7 +15,7 @@ from vgpu.room import changes, moving, returning, scene, survey
 LOOKS = 16
 """So many nodes are looked at closely for each kind of change, the most promising first."""
 
-Bounds = Iterable[tuple[survey.Sight, int]]
+Bounds = Iterator[tuple[survey.Sight, int]]
 
 
 def suggestions(
@@ -27,7 +27,7 @@ def suggestions(
 ) -> tuple[changes.Suggestion, ...]:
     """What would let the request in; ``returns`` and ``moves`` are the plans already made for it."""
     quota = _more_quota(at, request)
-    roomy = next(at.survey.roomy(request), None) is not None
+    roomy = at.fits(request)
     if roomy and not quota:
         return ()
     found: list[tuple[changes.Change, ...]] = [returns] if returns else []
@@ -42,7 +42,9 @@ def suggestions(
 
 
 def _smaller(at: scene.Scene, request: values.Request) -> Iterator[tuple[changes.Change, ...]]:
-    """Less memory, less compute, both where neither suffices, fewer devices."""
+    """Less memory, less compute, both where neither suffices, fewer devices; nothing for whole GPUs."""
+    if request.constraints.exclusive:
+        return
     memory, compute = _less_memory(at, request), _less_compute(at, request)
     yield from ((ask,) for ask in (memory, compute) if ask is not None)
     if memory is None and compute is None:
@@ -93,7 +95,7 @@ def _less_compute(at: scene.Scene, request: values.Request) -> changes.LessCompu
 def _less_of_both(at: scene.Scene, request: values.Request) -> Iterator[tuple[changes.Change, ...]]:
     """The most of both that the node has which lacks least, within the quota."""
     asked, count = request.requests, request.device_count
-    for sight in at.survey.short(request)[:LOOKS]:
+    for sight in itertools.islice(at.short(request), LOOKS):
         fitting = choice.fitting(sight.now, _asking(request, _LEAST))
         nearest = sorted(
             (device.free.at_most(asked) for device in fitting), key=lambda free: _part(free, asked)
@@ -139,7 +141,7 @@ def _most(
 ) -> int | None:
     """The largest amount, at most ``limit`` and in whole steps, that fits a node and the quota."""
     best: int | None = None
-    for sight, bound in itertools.islice(bounds, LOOKS):
+    for sight, bound in itertools.islice(at.bounded(bounds), LOOKS):
         if best is not None and min(bound, limit) <= best:
             break
         found = min(most(sight.now), limit) // step * step
@@ -152,8 +154,7 @@ def _most(
 
 def _uncordon(at: scene.Scene, request: values.Request) -> changes.Uncordon | None:
     """The first node where the request fits with one device uncordoned, or with all of them."""
-    cordoned = (sight for sight in at.survey if sight.node.cordoned_devices)
-    for sight in itertools.islice(cordoned, LOOKS):
+    for sight in itertools.islice(at.cordoned(), LOOKS):
         for uuids in _sets(sight.node.cordoned_devices):
             node = replace(sight.node, cordoned_devices=sight.node.cordoned_devices.difference(uuids))
             if survey.fits(at.survey.read(node), request):

@@ -23,6 +23,9 @@ from vgpu_operator.view import View
 SERVED = 16
 """So many wishes of a pool are planned for in one run, in their order; a millisecond each at 5,000 nodes."""
 
+PROTECTED = 64
+"""So many keep growth off the room that they wait for; the rest would be among many who want it."""
+
 EXPLAINED = 2
 """So many are explained in one run, the longest unexplained first; 20 ms each at 5,000 nodes."""
 
@@ -100,16 +103,24 @@ class RoomMaker:
             self._surveys.forget(name)
             self._contended.pop(name, None)
             return
-        self._contended[name] = tuple(wish.claim for wish in wishes if seen.at_floors(wish.request))
+        self._contended[name] = await self._contending(name, wishes[:PROTECTED])
         for wish in wishes[:SERVED]:
             await self._reclaim(name, wish)
         await self._mover.go_on(name, {wish.request.pod.uid for wish in wishes})
         for wish in self._to_explain(name, wishes):
             await self._explain(name, wish)
 
+    async def _contending(self, name: str, wishes: list[Wish]) -> tuple[Key, ...]:
+        found: list[Key] = []
+        for wish in wishes:
+            at = await self._scene(name, wish)
+            if at is not None and next(at.at_floors(wish.request), None) is not None:
+                found.append(wish.claim)
+        return tuple(found)
+
     async def _reclaim(self, name: str, wish: Wish) -> None:
-        at = await self._scene(name)
-        plan = None if at is None else _returns(at, wish)
+        at = await self._scene(name, wish)
+        plan = None if at is None else returning.plan(at, wish.request)
         if at is not None and plan:
             await self._reclaimer.take_back(at, wish, plan)
 
@@ -136,12 +147,15 @@ class RoomMaker:
     async def _explain(self, name: str, wish: Wish) -> None:
         """Finds out what would help a wish, and begins a move where the pool wants that."""
         self._looks[wish.claim] = _Look(self._clock(), self._room(name))
-        at = await self._scene(name)
+        at = await self._scene(name, wish)
         if at is None:
             return
-        returns = _returns(at, wish)
-        roomy = next(at.survey.roomy(wish.request), None) is not None
-        moves = None if roomy or returns else moving.plan(at, wish.request, self._mover.mobility(name))
+        returns = returning.plan(at, wish.request)
+        moves = (
+            None
+            if at.fits(wish.request) or returns
+            else moving.plan(at, wish.request, self._mover.mobility(name))
+        )
         progress = under_way(returns or ())
         if moves is not None and at.refusal(wish.request) is None:
             progress = await self._mover.consider(at.pool, wish, moves)
@@ -150,20 +164,24 @@ class RoomMaker:
         if self._wishes.find(wish.claim, finding):
             await self._told(wish, finding)
 
-    async def _scene(self, name: str) -> scene.Scene | None:
+    async def _scene(self, name: str, wish: Wish) -> scene.Scene | None:
         """The pool as it is now; writes of ours are in it already."""
         seen = await self._surveys.fresh(name)
         pool = self._view.book.pools.get(name)
         if seen is None or pool is None:
             return None
-        return scene.Scene(pool=pool, survey=seen, used=self._view.book.used(name))
 
+        def accepts(node: values.Node) -> bool:
+            host = self._view.hosts.items.get((None, node.name))
+            return host is None or wish.home.accepts(host)
 
-def _returns(at: scene.Scene, wish: Wish) -> returning.Plan | None:
-    """The plan of returns; in a pool of fixed slices nothing is returned."""
-    if at.pool.elasticity is values.ElasticityMode.FIXED:
-        return None
-    return returning.plan(at, wish.request)
+        def lends(slice_: values.Slice) -> bool:
+            claim = self._view.claims.items.get((slice_.claim.namespace, slice_.claim.name))
+            modes = {pool.elasticity, None if claim is None else claim.claim.elasticity}
+            return values.ElasticityMode.FIXED not in modes
+
+        used = self._view.book.used(name)
+        return scene.Scene(pool=pool, survey=seen, used=used, accepts=accepts, lends=lends)
 
 
 def under_way(plan: returning.Plan) -> str:

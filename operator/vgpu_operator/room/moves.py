@@ -132,6 +132,8 @@ class Mover:
         pod = self._view.pod(key, slice_.id)
         if claim is None or pod is None or claim.meta.deleting or pod.deleting or pod.finished:
             return None
+        if claim.claim.gang_pods > 1:  # a member's restart is a restart of all
+            return None
         if pod.ref.uid in self._blocked or not (pod.home.replaced and pod.home.readable):
             return None
 

@@ -7,14 +7,16 @@ from vgpu import values
 from vgpu.placement import choice
 from vgpu.room import changes
 from vgpu_kube.objects import Key
+from vgpu_operator import homes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """The oldest waiting pod of a claim: what it asks, and why it has no place."""
+    """The oldest waiting pod of a claim: what it asks, also of its node, and why it has no place."""
 
     claim: Key
     request: values.Request
+    home: homes.Home
     created_at: float
     refused: choice.NoFit | values.Refusal
 
