@@ -56,6 +56,19 @@ def test_a_ledger_that_changed_meanwhile_is_read_again(run: Run, settled: Town) 
     assert _spec(settled)["revision"] == 5
 
 
+def test_a_device_that_is_named_by_its_node_costs_no_list_of_all_nodes(run: Run, settled: Town) -> None:
+    run("cordon", "gpu-0/1")
+
+    assert {each.verb for each in settled.requests} == {"get", "patch_json"}
+
+
+def test_an_unknown_node_is_a_fault(run: Run, settled: Town) -> None:
+    answer = run("cordon", "gpu-9/0")
+
+    assert answer.exit_code == 1
+    assert "expected a node with GPUs gpu-9" in answer.output
+
+
 def test_an_unknown_device_is_a_fault(run: Run, settled: Town) -> None:
     answer = run("cordon", "gpu-0/7")
 

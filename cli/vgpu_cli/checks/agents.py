@@ -21,7 +21,7 @@ LOOK = f"kubectl -n {SYSTEM} get pods -o wide -l app.kubernetes.io/name=vgpu-age
 
 async def look(probe: Probe) -> list[Finding]:
     """Whether the agents run where the pools have nodes."""
-    nodes = await reading.nodes(probe.session.cluster)
+    nodes = await probe.nodes()
     return [
         *await _daemon_set(probe),
         *await _driver(probe),
@@ -31,7 +31,7 @@ async def look(probe: Probe) -> list[Finding]:
 
 async def heartbeats(probe: Probe) -> list[Finding]:
     """Whether every agent that once reported still does."""
-    nodes = await reading.nodes(probe.session.cluster)
+    nodes = await probe.nodes()
     old = {}
     for each in nodes:
         beat = (each.get("status") or {}).get("heartbeatTime")

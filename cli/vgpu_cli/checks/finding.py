@@ -4,8 +4,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from vgpu_cli import reading
 from vgpu_cli.cluster import Session
 from vgpu_cli.metrics import Fetch
+from vgpu_kube.objects import Object
 
 
 class Verdict(StrEnum):
@@ -51,6 +53,13 @@ class Probe:
     now: float
     fetch: Fetch = field(repr=False)
     prometheus_url: str | None = None
+    _nodes: list[Object] = field(default_factory=list, repr=False)
+
+    async def nodes(self) -> list[Object]:
+        """Every VGPUNode, read once: several steps look at them, and there may be thousands."""
+        if not self._nodes:
+            self._nodes.extend(await reading.nodes(self.session.cluster))
+        return self._nodes
 
 
 Step = Callable[[Probe], Awaitable[list[Finding]]]

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from vgpu_cli import reading, words
+from vgpu_cli import words
 from vgpu_cli.checks.finding import Finding, Probe, fault, skipped, sound
 from vgpu_cli.reading import SYSTEM
 from vgpu_kube import errors
@@ -49,7 +49,7 @@ async def _refused(probe: Probe) -> list[Finding]:
     """Slices whose limits a node could not apply."""
     refused = [
         f"{node['metadata']['name']}: {report.get('message') or 'no reason given'}"
-        for node in await reading.nodes(probe.session.cluster)
+        for node in await probe.nodes()
         for report in ((node.get("status") or {}).get("slices") or {}).values()
         if report.get("state") == "Refused"
     ]

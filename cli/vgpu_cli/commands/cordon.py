@@ -24,12 +24,25 @@ Edit = Callable[[frozenset[str], frozenset[str]], frozenset[str]]
 
 async def change(session: Session, devices: Sequence[str], edit: Edit) -> list[dict[str, Any]]:
     """Each device that was named and whether it is cordoned now. Raises Fault for one that is unknown."""
-    wanted = _by_node(await reading.nodes(session.cluster), devices)
+    wanted = _by_node(await _candidates(session.cluster, devices), devices)
     done = []
     for node, uuids in wanted.items():
         cordoned = await _write(session.cluster, node, frozenset(uuids), edit)
         done += [{"node": node, "uuid": uuid, "cordoned": uuid in cordoned} for uuid in sorted(uuids)]
     return done
+
+
+async def _candidates(cluster: Cluster, devices: Sequence[str]) -> list[Object]:
+    """The nodes that are named, or every node where a UUID stands alone."""
+    if not all("/" in each for each in devices):
+        return await reading.nodes(cluster)
+    found = []
+    for name in dict.fromkeys(each.split("/", 1)[0] for each in devices):
+        try:
+            found.append(await cluster.get(VGPU_NODES, name))
+        except errors.NotFound:
+            raise Fault(f"expected a node with GPUs {name}, found none; see: kubectl vgpu tree") from None
+    return found
 
 
 def _by_node(nodes: Sequence[Object], devices: Sequence[str]) -> dict[str, set[str]]:

@@ -19,6 +19,9 @@ from vgpu_cli.options import Access
 NODES = 16
 """Nodes shown of each pool before the rest is summed up."""
 
+GPUS = 64
+"""In a pool of more, nodes are lines and their GPUs are shown only where they are asked for."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
@@ -108,12 +111,12 @@ def _pool(deck: picture.Deck, *, every_node: bool, wide: bool) -> Tree:
     shown = list(nodes)[: None if every_node else NODES]
     for name in shown:
         branch = tree.add(_line(name, nodes[name], ""))
-        for card in nodes[name]:
+        for card in nodes[name] if every_node or len(deck.cards) <= GPUS else ():
             _add_card(branch, card, wide=wide)
     rest = [card for name in list(nodes)[len(shown) :] for card in nodes[name]]
     if rest:
         more = words.counted(len(nodes) - len(shown), "node")
-        tree.add(_line(f"{more} more", rest, "all of them: --all-nodes, one of them: --node NAME"))
+        tree.add(_line(f"{more} more", rest, "GPUs of one: --node NAME, of all: --all-nodes"))
     return tree
 
 
