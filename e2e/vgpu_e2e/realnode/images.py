@@ -54,7 +54,7 @@ def server(busybox: Path, driver: Path, shim: Path) -> bytes:
     """
     files = [
         *interpreter(),
-        *((each, each) for each in _shared_libraries([str(shim)])),
+        *((each, each) for each in shared_libraries([str(shim)])),
         *_packages(),
         *_rooms(),
         (str(busybox), "bin/busybox"),
@@ -89,7 +89,7 @@ def interpreter() -> Iterator[tuple[str, str]]:
     found = [str(_interpreter()), *(str(each) for each in kept if each.is_file())]
     yield from ((each, each) for each in found)
     modules = [each for each in found if each.endswith(".so")] + [str(_interpreter())]
-    yield from ((each, each) for each in _shared_libraries(modules))
+    yield from ((each, each) for each in shared_libraries(modules))
 
 
 def _packages() -> Iterator[tuple[str, str]]:
@@ -102,13 +102,14 @@ def _packages() -> Iterator[tuple[str, str]]:
 
 
 def _rooms() -> Iterator[tuple[str, str]]:
-    room = REPOSITORY / "e2e"
-    for name in ("__init__", "localnode/__init__", "localnode/cuda", "localnode/server"):
-        path = f"vgpu_e2e/{name}.py"
-        yield str(room / path), f"{ROOMS}/{path}"
+    names = ("__init__", "localnode/__init__", "localnode/cuda", "localnode/holdings", "localnode/server")
+    files = {f"vgpu_e2e/{name}.py": REPOSITORY / "e2e" for name in names}
+    client = REPOSITORY / "shim" / "vgpu_client"  # as an application would have it installed
+    files |= {f"vgpu_client/{each.name}": client.parent for each in client.glob("*.py")}
+    yield from ((str(room / path), f"{ROOMS}/{path}") for path, room in files.items())
 
 
-def _shared_libraries(programs: Sequence[str]) -> set[str]:
+def shared_libraries(programs: Sequence[str]) -> set[str]:
     """Return the files that the dynamic linker would load, itself among them."""
     listed = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=False).stdout
     return {path for path in re.findall(r"(/\S+) \(0x", listed) if os.path.exists(path)}
