@@ -21,14 +21,16 @@ documents: st.SearchStrategy[dict[str, Any]] = st.dictionaries(
 def grown(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
     """A document, and one that has all of it, with members added, items appended or parts replaced."""
     old = draw(documents)
-    new = {**old, **draw(documents)}
-    for key, value in old.items():
-        other = new[key]
-        if isinstance(value, list):
-            new[key] = [*value, *draw(st.lists(leaves, max_size=2))]
-        elif isinstance(value, dict) and isinstance(other, dict):
-            new[key] = {**value, **other}
-    return old, new
+    return old, _over(old, draw(documents))
+
+
+def _over(old: Any, new: Any) -> Any:
+    """``new``, with whatever of ``old`` it would have taken away."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return {**old, **{key: _over(old.get(key), value) for key, value in new.items()}}
+    if isinstance(old, list) and isinstance(new, list):
+        return [*old, *new]
+    return new
 
 
 @settings(deadline=None)
