@@ -41,7 +41,7 @@ async def test_of_two_gangs_one_runs_wholly_and_the_other_follows(bed: platform.
 async def test_a_gang_waits_for_all_its_pods(bed: platform.Bed, team: Team) -> None:
     await _gang(team, "eight", 8)
     await team.run("eight", 5)
-    await _told(team, "eight-0", "WaitingForGang", "8 pods of claim eight start together; 3 are missing")
+    await _told(team, "eight-0", "WaitingForGang", "8 pods of claim eight start together")
     assert (await audit.look(bed.api)).slices == []
 
     await team.run("eight", 3, prefix="late")

@@ -49,10 +49,19 @@ def pod(*names: str, **spec: Any) -> dict[str, Any]:
     return {"metadata": {"labels": {"vgpu.dev/claim": "llm"}}, "spec": {"containers": listed, **spec}}
 
 
+def test_gates_of_others_stay_beside_ours() -> None:
+    gates = [{"name": "kueue.x-k8s.io/admission"}]
+
+    joined = pods.joined(pod(schedulingGates=gates), CLAIM)["spec"]
+
+    assert joined["schedulingGates"] == [*gates, {"name": "vgpu.dev/queue"}]
+
+
 def test_every_container_sees_the_slice_and_one_bears_its_resources() -> None:
     joined = pods.joined(pod("a", "b", initContainers=[{"name": "i"}]), CLAIM)["spec"]
 
     assert joined["schedulerName"] == "vgpu-scheduler"
+    assert joined["schedulingGates"] == [{"name": "vgpu.dev/queue"}]
     assert joined["volumes"] == [{"name": "vgpu", "csi": {"driver": "vgpu.dev", "readOnly": True}}]
     for container in [*joined["containers"], *joined["initContainers"]]:
         assert container["env"] == [VARIABLE]

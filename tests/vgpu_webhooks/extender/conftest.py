@@ -146,6 +146,31 @@ class Stage:
             },
         )
 
+    def queue_pod(self, name: str, *, namespace: str = "team", priority: int = 0) -> Object:
+        """A pod behind the gate, as admission leaves it."""
+        gates = [{"name": names.QUEUE_GATE}]
+        return self.add_pod(name, namespace=namespace, priority=priority, schedulingGates=gates)
+
+    def nominated(self) -> dict[str, str]:
+        """The node of each pod whose gate is open and that has been nominated for one."""
+        return {
+            raw["metadata"]["name"]: raw["status"]["nominatedNodeName"]
+            for raw in self.cluster.objects(resources.PODS)
+            if "nominatedNodeName" in raw["status"] and not raw["spec"].get("schedulingGates")
+        }
+
+    def told(self, name: str) -> list[str]:
+        """The reasons of the Events on a pod."""
+        events = self.cluster.objects(resources.EVENTS)
+        return [each["reason"] for each in events if each["regarding"]["name"] == name]
+
+    async def turn_down(self, name: str) -> None:
+        """kube-scheduler finds no node for a pod by its own rules."""
+        condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+        await self.cluster.patch_merge(
+            resources.PODS, name, {"status": {"conditions": [condition]}}, "team", subresource="status"
+        )
+
     def pod(self, name: str, namespace: str = "team") -> Object:
         [found] = [
             each

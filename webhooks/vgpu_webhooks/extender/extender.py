@@ -169,7 +169,7 @@ class Extender:
             writer=self._writer,
             releaser=self.releaser,
             holder=self._holder,
-            muster=gangs.Muster(self.gangs, sleep=self.settings.sleep),
+            muster=gangs.Muster(self.gangs, clock=self.settings.clock, sleep=self.settings.sleep),
             pod_turns=self._pod_turns,
         )
 

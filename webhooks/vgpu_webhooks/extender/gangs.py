@@ -43,6 +43,11 @@ class Gangs:
         book = self._view.book
         return book.slice_of(pod.uid) is not None or pod.uid in book.promises
 
+    def runs(self, uid: str) -> bool:
+        """Whether a pod is bound, or gone."""
+        pod = self._view.pod(uid)
+        return pod is None or pod.node is not None
+
     def _count(self, old: pods.Pod | None, new: pods.Pod | None) -> None:
         for pod, sign in ((old, -1), (new, 1)):
             if pod is not None and pod.claim is not None and pod.node is not None and not pod.finished:
@@ -54,25 +59,45 @@ class Gangs:
 class Muster:
     """Where the pods of a gang wait for each other, each on its way to its Binding."""
 
-    def __init__(self, gangs: Gangs, *, sleep: Callable[[float], Awaitable[None]]) -> None:
+    def __init__(
+        self, gangs: Gangs, *, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]
+    ) -> None:
         self._gangs = gangs
+        self._clock = clock
         self._sleep = sleep
         self._here: dict[Key, dict[str, asyncio.Event]] = {}
+        self._called: dict[Key, dict[str, float]] = {}  # pod UID -> until when it counts as started
 
     async def complete(self, pod: pods.Pod) -> bool:
         """Waits until the whole gang is here, for a time; whether the pod may be bound."""
-        lacking = self._gangs.lacking(pod)
+        lacking = self._gangs.lacking(pod) - self._starting(pod)
         if lacking <= 1 or pod.node is not None:
             return True
         here = self._here.setdefault(key(pod), {})
         here[pod.uid] = called = asyncio.Event()
         if len(here) >= lacking:
-            for each in self._here.pop(key(pod)).values():
-                each.set()
+            self._call(pod)
         await self._called_in_time(called)
         if not called.is_set():
             here.pop(pod.uid, None)
         return called.is_set()
+
+    def _call(self, pod: pods.Pod) -> None:
+        """All go; until they are bound they count as started, for whoever of the claim comes after them."""
+        here, until = self._here.pop(key(pod)), self._clock() + 2 * MUSTER_SECONDS
+        self._called[key(pod)] = dict.fromkeys(here, until)
+        for each in here.values():
+            each.set()
+
+    def _starting(self, pod: pods.Pod) -> int:
+        """How many others of the claim have been called and are not bound yet."""
+        now, called = self._clock(), self._called.get(key(pod), {})
+        for uid, until in list(called.items()):
+            if until <= now or self._gangs.runs(uid):
+                del called[uid]
+        if not called:
+            self._called.pop(key(pod), None)
+        return len(called.keys() - {pod.uid})
 
     async def _called_in_time(self, called: asyncio.Event) -> None:
         waits = [asyncio.ensure_future(called.wait()), asyncio.ensure_future(self._sleep(MUSTER_SECONDS))]

@@ -142,7 +142,7 @@ class Rounds:
             lacking = self._gangs.lacking(members[0].pod) - coming[claim]
             members.sort(key=lambda entry: (entry.pod.created, entry.pod.uid))
             if lacking > len(members):
-                self._too_few(members, lacking)
+                self._too_few(members)
             elif lacking > 0:
                 yield from self._party(members[:lacking])
             else:
@@ -154,12 +154,10 @@ class Rounds:
         if len(requests) == len(entries):
             yield _Party(tuple(entries), tuple(requests))
 
-    def _too_few(self, members: list[waiting.Entry], lacking: int) -> None:
+    def _too_few(self, members: list[waiting.Entry]) -> None:
         for entry in members:
             size = self._gangs.size(entry.pod)
-            note = (
-                f"{size} pods of claim {entry.pod.claim} start together; {lacking - len(members)} are missing"
-            )
+            note = f"{size} pods of claim {entry.pod.claim} start together, and some are not there yet"
             self._answer(entry, gangs.WAITING, note)
 
     def _request(self, entry: waiting.Entry) -> values.Request | None:
