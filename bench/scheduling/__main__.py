@@ -1,129 +1,92 @@
-"""make bench-scheduling NODES=1000: pods bound per second and Filter latency, beside the stock scheduler.
+"""make bench-scheduling NODES=1000 GPUS=8: the platform on a real control plane, beside the stock scheduler.
 
-All pods are created while no scheduler runs; then it is started, and the clock runs until the last is bound.
-Both runs use the same control plane and nodes; the stock scheduler gets pods that ask for CPU instead.
+Pods bound per second from the first creation to the last Binding, Filter and Bind latency, CPU and memory of
+our processes, the time to the verdict on a pod that fits nowhere, and that of an extender killed with a slice
+on every device. Each part ends in bounded time and tells what it got. The stock scheduler gets pods that ask
+for CPU instead, on the same control plane and nodes.
 """
 
 import asyncio
-import contextlib
 import dataclasses
 import json
-import sys
-import time
+from collections.abc import Sequence
 from pathlib import Path
 
-import aiohttp
 import click
 
-from scheduling import metrics, report
-from vgpu_e2e import gpunodes, objects, platform, process, scheduler
-from vgpu_e2e.rest import Object
-from vgpu_e2e.team import Team
+from scheduling import rebuild, report, runs
+from vgpu_e2e import errors, gpunodes, objects, platform
 
-PARALLEL = 32
-FLOOR = objects.amounts("16Gi", 25)
+PARTS = ("stock", "extended", "verdict", "rebuild")
 
 
 @click.command(help=__doc__)
 @click.option("--nodes", default=1000, show_default=True, help="Hand-made nodes.")
 @click.option("--gpus", default=8, show_default=True, help="GPUs per node.")
-@click.option("--pods", default=1000, show_default=True, help="Pods, all there at once.")
+@click.option("--pods", default=1000, show_default=True, help="Pods, all created at once.")
 @click.option("--strategy", default="LeastFragmentation", show_default=True, help="The pool's placement.")
+@click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), help="Only this; may be repeated.")
+@click.option("--slices", type=int, help="Before the kill; one on every device unless said otherwise.")
+@click.option("--minutes", default=5.0, show_default=True, help="The most that each part may take.")
 @click.option("--json", "output", type=click.Path(path_type=Path), help="Write the figures there as well.")
-def main(nodes: int, gpus: int, pods: int, strategy: str, output: Path | None) -> None:
-    """Run both and print the table."""
-    runs = asyncio.run(_measure(nodes, gpus, pods, strategy))
-    click.echo(report.table(runs))
+def main(
+    *,
+    nodes: int,
+    gpus: int,
+    pods: int,
+    strategy: str,
+    parts: Sequence[str],
+    slices: int | None,
+    minutes: float,
+    output: Path | None,
+) -> None:
+    """Run all parts and print what they found."""
+    found = report.Report()
+    bench = _Bench(
+        gpus=gpus, pods=pods, slices=nodes * gpus if slices is None else slices, seconds=60 * minutes
+    )
+    asyncio.run(_measure(bench, found, nodes=nodes, strategy=strategy, parts=parts or PARTS))
+    for line in report.lines(found):
+        click.echo(line)
     if output is not None:
-        output.write_text(json.dumps([dataclasses.asdict(run) for run in runs], indent=2) + "\n")
+        output.write_text(json.dumps(dataclasses.asdict(found), indent=2) + "\n")
 
 
-async def _measure(nodes: int, gpus: int, pods: int, strategy: str) -> list[report.Run]:
-    shape = gpunodes.NodeShape(gpus=gpus)
-    _progress(f"making {nodes} nodes with {gpus} GPUs each")
-    async with platform.Bed(nodes=nodes, shape=shape, lease_seconds=15) as bed:
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Bench:
+    gpus: int
+    pods: int
+    slices: int
+    seconds: float
+
+    async def part(self, name: str, bed: platform.Bed, found: report.Report) -> None:
+        match name:
+            case "stock":
+                found.runs.append(await runs.stock(bed, pods=self.pods, seconds=self.seconds))
+            case "extended":
+                found.runs.append(await runs.extended(bed, pods=self.pods, seconds=self.seconds))
+            case "verdict":
+                found.verdict = await runs.verdict(bed, gpus=self.gpus, seconds=self.seconds)
+            case "rebuild":
+                found.rebuild = await rebuild.measure(
+                    bed, gpus=self.gpus, slices=self.slices, seconds=self.seconds
+                )
+
+
+async def _measure(
+    bench: _Bench, found: report.Report, *, nodes: int, strategy: str, parts: Sequence[str]
+) -> None:
+    report.progress(f"making {nodes} nodes with {bench.gpus} GPUs each")
+    async with platform.Bed(nodes=nodes, shape=gpunodes.NodeShape(gpus=bench.gpus)) as bed:
         await bed.schedulers[0].process.stop()
         await bed.apply([objects.pool(strategy=strategy)])
-        stock = await _stock(bed, nodes, pods)
-        return [stock, await _extended(bed, nodes, pods)]
-
-
-async def _stock(bed: platform.Bed, nodes: int, pods: int) -> report.Run:
-    """The scheduler alone, with plain pods."""
-    team = Team(bed.api, "stock")
-    await team.arrive()
-    _progress(f"creating {pods} plain pods")
-    turns = asyncio.Semaphore(PARALLEL)
-    await asyncio.gather(*(_create(team, f"plain-{index}", turns=turns) for index in range(pods)))
-    stock = scheduler.Scheduler(bed.plane, None, name="stock-scheduler")
-    seconds = await _until_all_bound(team, pods, stock)
-    await team.leave()
-    return report.Run(name="stock scheduler", nodes=nodes, pods=pods, seconds=seconds)
-
-
-async def _extended(bed: platform.Bed, nodes: int, pods: int) -> report.Run:
-    team = Team(bed.api, "team-a")
-    await team.arrive()
-    await team.claim("llm", requests=FLOOR)
-    _progress(f"creating {pods} labelled pods")
-    await team.run("llm", pods)
-    extender = bed.extenders[0].url
-    seconds = await _until_all_bound(
-        team, pods, scheduler.Scheduler(bed.plane, extender, name="with-extender")
-    )
-    text = await _metrics(extender)
-    filtered, bound = metrics.buckets(text, "filter"), metrics.buckets(text, "bind")
-    return report.Run(
-        name="with the extender",
-        nodes=nodes,
-        pods=pods,
-        seconds=seconds,
-        filter_p50_ms=1000 * report.quantile(filtered, 0.5),
-        filter_p99_ms=1000 * report.quantile(filtered, 0.99),
-        bind_p50_ms=1000 * report.quantile(bound, 0.5),
-        bind_p99_ms=1000 * report.quantile(bound, 0.99),
-    )
-
-
-async def _until_all_bound(
-    team: Team, pods: int, starting: contextlib.AbstractAsyncContextManager[object]
-) -> float:
-    """Seconds from the scheduler's readiness until every pod has a node."""
-    async with starting:
-        began = time.perf_counter()
-
-        async def all_bound() -> bool:
-            waiting, _ = await team.api.list(team.pods_path, parameters={"fieldSelector": "spec.nodeName="})
-            _progress(f"{pods - len(waiting)} of {pods} bound after {time.perf_counter() - began:.0f} s")
-            return not waiting
-
-        await process.until(all_bound, timeout_seconds=1200, awaited=f"{pods} bound pods")
-        return time.perf_counter() - began
-
-
-async def _create(team: Team, name: str, *, turns: asyncio.Semaphore) -> None:
-    async with turns:
-        await team.api.create(team.pods_path, plain_pod(name, team.namespace))
-
-
-def plain_pod(name: str, namespace: str) -> Object:
-    """A pod for the stock scheduler; it asks for CPU, as resources of ours are for labelled pods alone."""
-    container = {"name": "main", "image": objects.IMAGE, "resources": {"requests": {"cpu": "100m"}}}
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {"containers": [container], "terminationGracePeriodSeconds": 0},
-    }
-
-
-async def _metrics(url: str) -> str:
-    async with aiohttp.ClientSession() as session, session.get(f"{url}/metrics") as response:
-        return await response.text()
-
-
-def _progress(line: str) -> None:
-    print(f"bench-scheduling: {line}", file=sys.stderr, flush=True)
+        for part in (each for each in PARTS if each in parts):
+            found.look(part)
+            report.progress(f"{part}: the machine's load is {found.load[part]}")
+            try:
+                await bench.part(part, bed, found)
+            except errors.BedError as error:  # the other parts can still tell something
+                report.progress(f"{part} failed: {error}")
 
 
 if __name__ == "__main__":

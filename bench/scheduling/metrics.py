@@ -1,8 +1,15 @@
 """Latency histograms read from the text that /metrics answers."""
 
+import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
 HISTOGRAM = "vgpu_placement_duration_seconds"
+
+
+async def text(url: str) -> str:
+    """What a process of ours says about itself."""
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/metrics") as response:
+        return await response.text()
 
 
 def buckets(text: str, verb: str) -> list[tuple[float, float]]:

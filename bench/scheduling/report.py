@@ -1,14 +1,16 @@
-"""What a run measured, as a table for people and as JSON for machines."""
+"""What was measured, as a table for people and as JSON for machines."""
 
 import dataclasses
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterator, Sequence
 
 HEADER = ("run", "nodes", "pods", "pods/s", "filter p50/p99 ms", "bind p50/p99 ms", "of stock")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One run: pods bound per second, and the extender's latencies in milliseconds where it took part."""
+    """One run: pods bound and in which time; where we took part, our latencies, CPU seconds and memory."""
 
     name: str
     nodes: int
@@ -18,11 +20,68 @@ class Run:
     filter_p99_ms: float | None = None
     bind_p50_ms: float | None = None
     bind_p99_ms: float | None = None
+    our_cpu_seconds: float | None = None
+    our_memory_mib: float | None = None
 
     @property
     def pods_per_second(self) -> float:
-        """Pods bound per second from the scheduler's start to the last bind."""
+        """Pods bound per second from the first creation to the last bind."""
         return self.pods / self.seconds
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """From the creation of a pod that fits nowhere to the reasons on its claim."""
+
+    seconds: float
+    message: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Rebuild:
+    """From the start of a killed extender to /readyz and to the first pod placed; what that has cost."""
+
+    slices: int
+    ready_seconds: float
+    answer_seconds: float
+    cpu_seconds: float
+    memory_mib: float
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class Report:
+    """All there is so far; ``load`` is the load of the machine before each part, one minute's mean."""
+
+    runs: list[Run] = dataclasses.field(default_factory=list)
+    verdict: Verdict | None = None
+    rebuild: Rebuild | None = None
+    load: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def look(self, part: str) -> None:
+        """Notes how busy the machine is before a part."""
+        self.load[part] = round(os.getloadavg()[0], 1)
+
+
+def lines(report: Report) -> Iterator[str]:
+    """The table and a line for each other figure."""
+    if report.runs:
+        yield table(report.runs)
+    for run in report.runs:
+        if run.our_cpu_seconds is not None:
+            yield (
+                f"our processes: {run.our_cpu_seconds:.1f} CPU seconds in {run.seconds:.0f} s,"
+                f" {run.our_memory_mib:.0f} MiB resident together"
+            )
+    if report.verdict is not None:
+        yield f"does not fit: {report.verdict.seconds:.2f} s until its claim says: {report.verdict.message}"
+    if report.rebuild is not None:
+        found = report.rebuild
+        yield (
+            f"killed with {found.slices} slices: ready after {found.ready_seconds:.1f} s, first pod placed"
+            f" after {found.answer_seconds:.1f} s, {found.cpu_seconds:.1f} CPU seconds,"
+            f" {found.memory_mib:.0f} MiB"
+        )
+    yield "load of the machine before: " + ", ".join(f"{part} {load}" for part, load in report.load.items())
 
 
 def table(runs: Sequence[Run]) -> str:
@@ -40,12 +99,17 @@ def _row(run: Run, stock: Run) -> tuple[str, ...]:
         f"{run.pods_per_second:.1f}",
         _pair(run.filter_p50_ms, run.filter_p99_ms),
         _pair(run.bind_p50_ms, run.bind_p99_ms),
-        f"{run.pods_per_second / stock.pods_per_second:.0%}",
+        f"{run.pods_per_second / stock.pods_per_second:.0%}" if stock.pods else "-",
     )
 
 
 def _pair(p50: float | None, p99: float | None) -> str:
     return "-" if p50 is None or p99 is None else f"{p50:.1f} / {p99:.1f}"
+
+
+def milliseconds(buckets: Sequence[tuple[float, float]], wanted: float) -> float | None:
+    """The quantile in milliseconds, None without a single observation."""
+    return 1000 * quantile(buckets, wanted) if buckets and buckets[-1][1] else None
 
 
 def quantile(buckets: Sequence[tuple[float, float]], wanted: float) -> float:
@@ -65,3 +129,8 @@ def quantile(buckets: Sequence[tuple[float, float]], wanted: float) -> float:
             return lower + (bound - lower) * (rank - below) / max(count - below, 1.0)
         lower, below = bound, count
     return lower
+
+
+def progress(line: str) -> None:
+    """Tells those who wait how it goes."""
+    print(f"bench-scheduling: {line}", file=sys.stderr, flush=True)
