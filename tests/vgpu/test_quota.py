@@ -89,3 +89,32 @@ def test_no_sequence_of_admissions_takes_a_namespace_above_nominal_plus_borrowin
     for namespace, held in used.items():
         limit = TEAMS[namespace].borrowing_limit or values.NOTHING
         assert (TEAMS[namespace].nominal + limit).covers(held)
+
+
+totals = st.builds(make.amounts, st.integers(0, 300), st.integers(0, 500))
+limits = st.one_of(st.none(), totals)
+quotas = st.builds(
+    lambda nominal, limit: values.Quota(nominal=nominal, borrowing_limit=limit), totals, limits
+)
+
+
+@given(
+    mine=st.one_of(st.none(), quotas),
+    theirs=quotas,
+    used=st.fixed_dictionaries({"team-a": totals, "team-b": totals}),
+    extra=st.builds(make.amounts, st.integers(1, 300), st.integers(1, 500)),
+)
+def test_headroom_is_all_that_a_check_admits_and_no_more(
+    mine: values.Quota | None, theirs: values.Quota, used: dict[str, values.Amounts], extra: values.Amounts
+) -> None:
+    pool = make.pool(quotas={"team-b": theirs, **({} if mine is None else {"team-a": mine})})
+
+    room = quota.headroom(pool, used, namespace="team-a")
+    verdict = quota.check(pool, used, namespace="team-a", extra=extra)
+
+    assert room is not None
+    assert isinstance(verdict, quota.Admitted) == room.covers(extra)
+
+
+def test_without_quotas_headroom_has_no_bound() -> None:
+    assert quota.headroom(make.pool(), {}, namespace="anyone") is None

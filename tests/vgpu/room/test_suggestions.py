@@ -1,14 +1,16 @@
 """Whatever is suggested, once it is done, lets the request in: held by the code that places."""
 
+import itertools
+from collections.abc import Iterable
 from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 import builders as make
-from vgpu import inventory, ledger, quota, reservations, values
+from vgpu import inventory, ledger, reservations, values
 from vgpu.placement import choice
-from vgpu.room import changes, moving, returning, scene, survey, whatif
+from vgpu.room import changes, growth, moving, returning, scene, survey, whatif
 
 NOW = 0.0
 
@@ -252,19 +254,27 @@ def test_moves_spare_higher_priorities_and_are_few(
         assert all(slice_.priority <= request.priority for slice_ in moved)
 
 
-@given(cluster=clusters(), request=requests)
-def test_headroom_is_the_most_that_a_quota_admits(
-    cluster: tuple[values.Pool, list[values.Node]], request: values.Request
+@given(node=nodes(0), request=requests)
+def test_no_cheaper_choice_of_slices_spares_a_higher_priority(
+    node: values.Node, request: values.Request
 ) -> None:
-    pool, found = cluster
-    used = book_of(pool, found).used(pool.name)
-    room = quota.headroom(pool, used, namespace="team-a")
-    if room is None:
-        assert pool.quotas is None
-        return
-    one = make.amounts(1 / 1024, 1)
-    for extra in (room, room + one, room + make.amounts(0, 1), room + make.amounts(1, 0)):
-        if not extra.covers(one):
-            continue
-        admitted = isinstance(quota.check(pool, used, namespace="team-a", extra=extra), quota.Admitted)
-        assert admitted == room.covers(extra)
+    at = asked_of(make.pool(), [node])
+    gifts = list(growth.of(node, lambda _: True))
+
+    shares = returning.on_node(at, node, request)
+
+    enough = [
+        chosen
+        for count in range(min(len(gifts), 4) + 1)
+        for chosen in itertools.combinations(gifts, count)
+        if survey.fits(at.survey.read(growth.without(node, chosen)), request)
+    ]
+    if shares is None:
+        assert not enough
+    elif enough:
+        best = min(_highest(gift.slice.priority for gift in chosen) for chosen in enough)
+        assert _highest(each.priority for each in shares.returns) <= best
+
+
+def _highest(priorities: Iterable[int]) -> int:
+    return max(priorities, default=-2)
