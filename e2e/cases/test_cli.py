@@ -84,6 +84,24 @@ async def test_status_tree_and_explain_tell_the_same_story(bed: platform.Bed, se
     assert {each.code for each in (status, tree, story, pod)} == {0}
 
 
+async def test_kubectl_finds_the_command_and_its_words(bed: platform.Bed, serving: Team) -> None:
+    found = {"PATH": str(Path(sys.executable).parent), "HOME": str(bed.plane.directory)}
+
+    async def kubectl(*arguments: str) -> str:
+        child = await asyncio.create_subprocess_exec(
+            bed.plane.binaries / "kubectl", *arguments, stdout=asyncio.subprocess.PIPE, env=found
+        )
+        output, _ = await child.communicate()
+        assert child.returncode == 0
+        return output.decode()
+
+    shown = await kubectl("vgpu", "status", "-n", serving.namespace, "--kubeconfig", str(bed.plane.admin))
+    words = await kubectl("__complete", "vgpu", "stat")
+
+    assert "1 claim ready" in shown
+    assert "status" in words.splitlines()
+
+
 async def test_a_resize_reaches_the_slices_and_a_dry_run_does_not(bed: platform.Bed, serving: Team) -> None:
     words = ("resize", "llm", "-n", serving.namespace, "--requests", "memory=30Gi")
 

@@ -92,7 +92,7 @@ def show(entries: list[dict[str, Any]], *, wide: bool) -> None:
 @options.output
 @options.access
 def capabilities(access: Access, form: str) -> None:
-    """Show the kinds of GPUs and what each can do: memory limit, compute limit, live resize."""
+    """Show the kinds of GPUs, and whether each can limit memory and compute, and resize live."""
     entries = matrix(access.asked(lambda session: reading.nodes(session.cluster)))
     if output.structured(form):
         output.emit(entries, form)

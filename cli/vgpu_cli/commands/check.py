@@ -53,7 +53,7 @@ def show(step: str, finding: Finding) -> None:
 @options.output
 @options.access
 def check(access: Access, form: str, prometheus_url: str | None) -> None:
-    """Look at every part of the platform and name what is wrong with it, and the remedy.
+    """Look at every part of the platform, and name what is wrong and the remedy.
 
     A claim is shown to the webhooks in the namespace of -n, and not stored.
     """

@@ -142,7 +142,10 @@ def to_json(effect: resizing.Effect, *, rehearsal: bool) -> dict[str, Any]:
 def resize(
     access: Access, form: str, name: str, requests: str | None, limits: str | None, *, rehearsal: bool
 ) -> None:
-    """Change the floor and the ceiling of CLAIM, per GPU, and say what follows for slices and quota."""
+    """Change floor and ceiling of CLAIM, and say what follows for slices and quota.
+
+    Amounts are per GPU; what one leaves out stays as it is. Running pods follow without a restart.
+    """
     edit = Edit(requests=parsed(requests, option="--requests"), limits=parsed(limits, option="--limits"))
     if not edit.requests and not edit.limits:
         raise click.UsageError("expected --requests or --limits, found neither")

@@ -183,10 +183,10 @@ def simulate(
     max_wait: float,
     **assumed: Any,  # noqa: ANN401 -- passed on to the service
 ) -> None:
-    """Play RATES (one rate a line and second, or lines of seconds,rate) against a claim's settings.
+    """Play a file of RATES against a claim's settings, before one trusts them.
 
-    The decisions are the operator's; the service is a simple queue. For example:
-    kubectl vgpu simulate day.csv -f claim.yaml --cost 2.5
+    The file has one rate a line and second, or lines of seconds,rate. The decisions are the operator's; the
+    service is a simple queue. For example: kubectl vgpu simulate day.csv -f claim.yaml --cost 2.5
     """
     if (name is None) == (filename is None):
         raise click.UsageError("expected either --claim or --filename")
