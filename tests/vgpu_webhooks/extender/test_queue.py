@@ -166,6 +166,27 @@ async def test_thousands_that_wait_are_not_asked_about_while_nothing_changes(sta
     assert _decisions(registry) == decided
 
 
+async def test_a_status_written_on_a_claim_makes_nobody_ask_again(stage: "Stage") -> None:
+    stage.add_nodes(1)
+    stage.add_pool()
+    stage.add_claim(memory="90Gi")
+    registry = prometheus.CollectorRegistry()
+    await stage.start(registry=registry)
+    stage.queue_pod("a")
+    await stage.clock.advance(2)
+    decided = _decisions(registry)
+
+    status = {"status": {"podCount": 1}}
+    await stage.cluster.patch_merge(resources.VGPU_CLAIMS, "claim", status, "team", subresource="status")
+    await stage.clock.advance(2)
+    assert _decisions(registry) == decided
+
+    floor = {"spec": {"resources": {"requests": {"memory": "40Gi"}}}}
+    await stage.cluster.patch_merge(resources.VGPU_CLAIMS, "claim", floor, "team")
+    await stage.clock.advance(2)
+    assert set(stage.nominated()) == {"a"}
+
+
 async def test_no_more_than_a_window_is_on_the_way(stage: "Stage") -> None:
     stage.add_nodes(30, gpus=4)
     stage.add_pool()

@@ -9,10 +9,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from vgpu import queue, reservations, values
 from vgpu.placement import choice
-from vgpu_kube import logs
+from vgpu_kube import informer, logs
 from vgpu_webhooks.extender import gangs, herald, metrics, pods, usher, view, waiting, writing
 
 logger = logging.getLogger(__name__)
@@ -73,9 +74,10 @@ class Rounds:
         self._herald = crier
         self._metrics = measured
         self._clock = clock
-        self._claims_seen = 0
+        self._asks_seen = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        seen.claims.subscribe(lambda _: self._claim_changed())
+        seen.claims.subscribe(self._asks_changed)
+        seen.pools.subscribe(self._asks_changed)
 
     async def round(self) -> None:
         """Decides about those whose last no may not hold any more; they are led on in the background."""
@@ -97,10 +99,11 @@ class Rounds:
         ]
 
     def _stamp(self) -> waiting.Stamp:
-        return self._book.eased, self._claims_seen + int(self._clock() // REVIEW_SECONDS)
+        return self._book.eased, self._asks_seen + int(self._clock() // REVIEW_SECONDS)
 
-    def _claim_changed(self) -> None:
-        self._claims_seen += 1
+    def _asks_changed(self, change: informer.Change[Any]) -> None:
+        """What pods ask for may have changed; a status that was written has changed nothing."""
+        self._asks_seen += change.old != change.new
 
     async def _decide_in_order(self, due: list[waiting.Entry]) -> None:
         parties = {party.ticket.id: party for party in self._parties(due)}
@@ -161,12 +164,15 @@ class Rounds:
             self._answer(entry, gangs.WAITING, note)
 
     def _request(self, entry: waiting.Entry) -> values.Request | None:
-        """What a pod asks for, None where that cannot be said."""
-        try:
-            return self._view.known_request_of(entry.pod)
-        except view.Unanswerable as error:
-            self._answer(entry, error.reason, str(error))
-            return None
+        """What a pod asks for, None where that cannot be said; remembered, for thousands may wait."""
+        if entry.request is None or entry.asked_as_of != self._asks_seen:
+            try:
+                entry.request = self._view.known_request_of(entry.pod)
+            except view.Unanswerable as error:
+                self._answer(entry, error.reason, str(error))
+                return None
+            entry.asked_as_of = self._asks_seen
+        return entry.request
 
     # The decision.
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
+from vgpu import values
 from vgpu_kube import informer
 from vgpu_webhooks.extender import gangs, pods, release, view
 
@@ -38,6 +39,8 @@ class Entry:
     not_before: float = 0.0
     answered: Stamp | None = None
     no_room_since: float | None = None
+    request: values.Request | None = None
+    asked_as_of: int = 0
 
 
 @dataclass(frozen=True, slots=True)
