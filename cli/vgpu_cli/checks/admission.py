@@ -28,17 +28,22 @@ async def look(probe: Probe) -> list[Finding]:
 
 
 async def _registrations(probe: Probe) -> list[Finding]:
-    found = []
-    for resource, doing in ((MUTATING_WEBHOOKS, "mutating"), (VALIDATING_WEBHOOKS, "validating")):
+    return [
+        await _registration(probe, MUTATING_WEBHOOKS, "mutating"),
+        await _registration(probe, VALIDATING_WEBHOOKS, "validating"),
+    ]
+
+
+async def _registration(probe: Probe, resource: Resource, doing: str) -> Finding:
+    try:
         ours = [each for each in await registered(probe, resource) if each["name"].endswith(names.GROUP)]
-        pods = [each for each in ours if each["name"].startswith("pods.")]
-        if not pods:
-            found.append(fault(f"no {doing} webhook sees labelled pods", remedy=REGISTER))
-        elif not all((each["clientConfig"].get("caBundle")) for each in ours):
-            found.append(fault(f"a {doing} webhook trusts no certificate (caBundle is empty)", remedy=RENEW))
-        else:
-            found.append(sound(f"the {doing} webhooks are registered: {', '.join(e['name'] for e in ours)}"))
-    return found
+    except errors.Forbidden:
+        return skipped(f"the registrations of {doing} webhooks may not be read")
+    if not any(each["name"].startswith("pods.") for each in ours):
+        return fault(f"no {doing} webhook sees labelled pods", remedy=REGISTER)
+    if not all(each["clientConfig"].get("caBundle") for each in ours):
+        return fault(f"a {doing} webhook trusts no certificate (caBundle is empty)", remedy=RENEW)
+    return sound(f"the {doing} webhooks are registered: {', '.join(each['name'] for each in ours)}")
 
 
 async def registered(probe: Probe, resource: Resource) -> list[Object]:

@@ -39,7 +39,10 @@ _NEEDS = {
         ("get list watch patch", OURS, "vgpunodes"),
         ("patch", OURS, "vgpupools/status"),
         ("patch", OURS, "vgpuclaims/status"),
-        ("list watch", "", "pods"),
+        ("list watch patch", "", "pods"),
+        ("create", "", "pods/eviction"),
+        ("get patch", "apps", "deployments/scale"),
+        ("list watch", "autoscaling", "horizontalpodautoscalers"),
         ("create patch", "events.k8s.io", "events"),
     ),
     "vgpu-extender": (
@@ -48,6 +51,8 @@ _NEEDS = {
         ("get list watch patch", OURS, "vgpunodes"),
         ("get list watch patch", "", "pods"),
         ("create", "", "pods/binding"),
+        ("patch", "", "pods/status"),
+        ("create patch", "events.k8s.io", "events"),
         ("create", "coordination.k8s.io", "leases"),
     ),
     "vgpu-admission": (

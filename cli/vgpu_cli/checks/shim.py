@@ -32,8 +32,26 @@ async def _agents(probe: Probe) -> list[Finding]:
         pods = (await probe.session.cluster.list(PODS, SYSTEM, labels=label)).items
     except errors.Forbidden:
         return [skipped(f"the pods of {SYSTEM} may not be read")]
-    said = {message for pod in pods for message in _last_words(pod) if _LIBRARY.search(message)}
+    said = {message for pod in pods for message in await _said(probe, pod) if _LIBRARY.search(message)}
     return [fault(f"an agent cannot load the shim: {each}", remedy=IMAGE) for each in sorted(said)]
+
+
+async def _said(probe: Probe, pod: Object) -> list[str]:
+    """The last words of an agent that has ended: as its status has them, else the end of its log."""
+    kept = list(_last_words(pod))
+    if kept or not _restarts(pod):
+        return kept
+    name = pod["metadata"]["name"]
+    path = f"/api/v1/namespaces/{SYSTEM}/pods/{name}/log?previous=true&tailLines=20&limitBytes=8192"
+    try:
+        return (await probe.session.cluster.text(path)).splitlines()[-1:]
+    except errors.KubeError:
+        return []
+
+
+def _restarts(pod: Object) -> bool:
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    return any(each.get("restartCount", 0) > 0 and not each.get("ready") for each in statuses)
 
 
 def _last_words(pod: Object) -> Iterator[str]:

@@ -18,7 +18,9 @@ def _granted(account: str) -> list[dict[str, Any]]:
 
 def _covers(rule: dict[str, Any], right: permissions.Right) -> bool:
     kind = f"{right.resource}/{right.part}" if right.part else right.resource
-    return right.group in rule["apiGroups"] and kind in rule["resources"] and right.verb in rule["verbs"]
+    kinds = {kind, f"*/{right.part}"} if right.part else {kind}
+    of_group = {right.group, "*"} & {*rule["apiGroups"]}
+    return bool(of_group) and bool(kinds & {*rule["resources"]}) and right.verb in rule["verbs"]
 
 
 def test_every_right_that_is_checked_is_one_that_the_chart_grants() -> None:

@@ -32,6 +32,7 @@ from vgpu_kube.resources import (
     PODS,
     VGPU_NODES,
     VGPU_POOLS,
+    Resource,
 )
 
 Plant = Callable[[Town], None]
@@ -160,6 +161,15 @@ def _shim_not_loadable(town: Town) -> None:
     town.add(PODS, {"metadata": metadata, "spec": spec, "status": ended}, SYSTEM)
 
 
+def _shim_missing_in_the_log(town: Town) -> None:
+    status = {"containerStatuses": [{"restartCount": 3, "ready": False, "state": {"waiting": {}}}]}
+    metadata = {"name": "vgpu-agent-x", "labels": {"app.kubernetes.io/name": "vgpu-agent"}}
+    spec: Object = {"containers": [{"name": "agent"}]}
+    town.add(PODS, {"metadata": metadata, "spec": spec, "status": status}, SYSTEM)
+    log = f"/api/v1/namespaces/{SYSTEM}/pods/vgpu-agent-x/log?previous=true&tailLines=20&limitBytes=8192"
+    town.texts[log] = "starting\nvgpu-agent: libvgpu.so not found in /app: build it\n"
+
+
 def _limits_refused(town: Town) -> None:
     report = {"state": "Refused", "message": "the shim in the container is of version 1", "memory": "0"}
     _replace(town, VGPU_NODES, "gpu-0", lambda raw: raw["status"]["slices"].update({"pod-1": report}))
@@ -218,6 +228,7 @@ PLANTED: list[tuple[str, Plant, str, str]] = [
     ("agents", _agents_not_ready, "1 of 2 agents are ready", "get pods"),
     ("agents", _driver_missing, "CSIDriver vgpu.dev is not there", "chart"),
     ("shim", _shim_not_loadable, "wrong ELF class", "make -C shim"),
+    ("shim", _shim_missing_in_the_log, "libvgpu.so not found in /app", "make -C shim"),
     ("shim", _limits_refused, "the limits of 1 slice were refused", "make -C shim"),
     ("shim", _escaped, "GPU memory outside of slices", "static binaries"),
     ("heartbeats", _node_stale, "1 stale node, last heard of: gpu-1 (10m ago)", "the agent on these nodes"),
@@ -280,6 +291,17 @@ async def test_what_may_not_be_read_is_skipped_and_never_sound(whole: Town) -> N
     of_nodes = [each for name, each in await found(whole) if name in {"agents", "heartbeats", "shim"}]
 
     assert {each.verdict for each in of_nodes} == {Verdict.SKIPPED}
+
+
+@pytest.mark.parametrize("hidden", [kinds.MUTATING_WEBHOOKS, kinds.SECRETS, LEASES, CONFIGMAPS, PODS, EVENTS])
+async def test_what_is_hidden_does_not_hide_the_rest(whole: Town, hidden: Resource) -> None:
+    whole.fail_next(errors.Forbidden(403, "Forbidden", "no"), resource=hidden, times=100)
+
+    seen = await found(whole)
+
+    assert {name for name, each in seen if each.verdict is Verdict.SOUND} >= {"admission", "agents", "quotas"}
+    assert any(each.verdict is Verdict.SKIPPED for _, each in seen)
+    assert not any(each.verdict is Verdict.FAULT for _, each in seen)
 
 
 async def test_a_prometheus_outside_the_cluster_is_asked_from_here(whole: Town) -> None:
