@@ -20,6 +20,7 @@ REMEMBERED_SIZES = 256
 REMEMBERED_STATES = 20_000
 MANY = 256
 UNKNOWN_MEMORY = np.iinfo(np.int64).max
+ALONE = -(1 << 62)  # below all numbers of states and of shortages
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -29,13 +30,20 @@ Floats = npt.NDArray[np.float64]
 class _Table:
     """The scores of all nodes for one size of request, or bounds; infinite where it does not fit.
 
-    ``picks`` and ``lacks`` are what the policy chose on a node of a state, and what such a node lacks.
+    ``picks`` and ``lacks`` are what the policy chose on a node of a state, and what such a node lacks. A
+    table that looks ``closer`` is of requests for which a node may be more than its state: it goes by marks.
     """
 
     bounds: Floats
     as_of: Integers
+    closer: bool = False
     picks: dict[int, policy.Pick] = field(default_factory=dict)
     lacks: dict[int, str | None] = field(default_factory=dict)
+
+    def forget(self) -> None:
+        """Lets go of what is worked out again when it is asked for."""
+        self.picks.clear()
+        self.lacks.clear()
 
     def grow(self, size: int) -> None:
         """Makes room for ``size`` nodes."""
@@ -49,6 +57,7 @@ class Board:
     def __init__(self, chooser: policy.Policy) -> None:
         self._rooms: list[inventory.NodeRoom | None] = []
         self._models: set[str] = set()
+        self._sizes: set[values.Amounts] = set()
         self._grid = grid.Grid()
         self._states = np.zeros(0, np.int64)
         self._slots: dict[str, int] = {}
@@ -60,7 +69,7 @@ class Board:
         self._ticks = itertools.count(1)
         self._known: dict[Hashable, int] = {}
         self._ids = itertools.count()
-        self._tables: OrderedDict[mix.Shape, _Table] = OrderedDict()
+        self._tables: OrderedDict[tuple[mix.Shape, Hashable], _Table] = OrderedDict()
         self.follow(chooser)
 
     def follow(self, chooser: policy.Policy) -> None:
@@ -76,6 +85,7 @@ class Board:
             slot = self._new_slot(room.node)
         self._rooms[slot] = room
         self._models.update(device.model for device in room.devices)
+        self._sizes.update(device.capacity for device in room.devices)
         self._states[slot] = self._state(room)
         self._changed[slot] = next(self._ticks)
         self._grid.see(slot, room)
@@ -94,10 +104,15 @@ class Board:
     ) -> choice.Placement | choice.NoFit:
         """The place with the lowest score among the offered nodes, or among all; ties as in ``choice``."""
         request = self._with_models(request)
-        if eligibility.binds(request):
-            return self._read(request, offered)
+        full = self._in_full(request)
+        found = None if full is None else self._place(full, offered)
+        return found if isinstance(found, choice.Placement) else self._place(request, offered)
+
+    def _place(
+        self, request: values.Request, offered: Collection[str] | None
+    ) -> choice.Placement | choice.NoFit:
         slots = self._order() if offered is None else self._find(offered)
-        table = self._table(mix.shape(request))
+        table = self._table(mix.shape(request), eligibility.demands(request))
         self._renew(table, slots[table.as_of[slots] < self._changed[slots]], request)
         roomy = slots[self._memory[slots] >= request.pod_memory_bytes]
         roomy = roomy[table.bounds[roomy] < np.inf]
@@ -112,19 +127,29 @@ class Board:
     def _with_models(self, request: values.Request) -> values.Request:
         """The request with the models that its expressions accept by name: sizes know models, not stars."""
         asked = request.constraints.devices
-        found = selection.models(asked, request.models or self._models) if asked else None
+        if not selection.on_models(asked):
+            return request
+        found = selection.models(asked, request.models or self._models)
         return replace(request, models=found) if found else request
 
-    def _read(
-        self, request: values.Request, offered: Collection[str] | None
-    ) -> choice.Placement | choice.NoFit:
-        """The plain reading, for requests that look at more of a device than its size, model and room."""
-        slots = self._order() if offered is None else self._find(offered)
-        found = choice.place(request, [self._room(slot) for slot in slots.tolist()], self._policy)
-        if isinstance(found, choice.Placement):
-            return found
-        unknown = (name for name in offered or () if name not in self._slots)
-        return choice.NoFit(reasons={**found.reasons, **dict.fromkeys(unknown, explain.NOT_REPORTED)})
+    def _in_full(self, request: values.Request) -> values.Request | None:
+        """An exclusive request as one for all of a device, which sizes can tell; None where they differ."""
+        asked = request.constraints
+        if not asked.exclusive or len(self._sizes) != 1:
+            return None
+        [whole] = self._sizes
+        if not whole.covers(request.requests):
+            return None
+        return replace(request, requests=whole, constraints=replace(asked, exclusive=False))
+
+    def _touched(self, table: _Table, slot: int, request: values.Request) -> bool:
+        """Whether a node may be another for this request than for one without constraints."""
+        return table.closer and eligibility.touches(self._room(slot), request)
+
+    def _mark(self, table: _Table, slot: int, request: values.Request) -> int:
+        """What a table knows the node by: its state, or where the request looks closer its last change."""
+        touched = self._touched(table, slot, request)
+        return -int(self._changed[slot]) if touched else int(self._states[slot])
 
     def _best(self, table: _Table, slots: Integers, request: values.Request) -> int:
         """The slot with the lowest score; of those, the one with the smallest node name."""
@@ -143,10 +168,16 @@ class Board:
 
     def _renew(self, table: _Table, stale: Integers, request: values.Request) -> None:
         """Scores or bounds of changed nodes."""
+        if len(table.lacks) > REMEMBERED_STATES:
+            table.forget()
         bounds = None if self._batch is None else self._batched(self._batch, stale, request)
         if bounds is None:
             found = (self._estimate(table, slot, request) for slot in stale.tolist())
             bounds = np.fromiter(found, np.float64)
+        elif table.closer:
+            for at, slot in enumerate(stale.tolist()):
+                if self._touched(table, slot, request):
+                    bounds[at] = self._estimate(table, slot, request)
         table.bounds[stale] = bounds
         table.as_of[stale] = self._changed[stale]
 
@@ -163,28 +194,28 @@ class Board:
         if self._lack(table, slot, request) is not None:
             return np.inf
         if isinstance(self._policy, policy.Bounded):
-            room = self._room(slot)
-            return self._policy.bound(room, choice.fitting(room, request), request)
+            return choice.bound(self._room(slot), request, self._policy)
         return self._picked(table, slot, request).score
 
     def _lack(self, table: _Table, slot: int, request: values.Request) -> str | None:
         """What the node lacks for the request besides host memory; None if it fits."""
-        state = int(self._states[slot])
-        if state not in table.lacks:
-            table.lacks[state] = choice.lack(self._room(slot), request)
-        return table.lacks[state]
+        mark = self._mark(table, slot, request)
+        if mark not in table.lacks:
+            table.lacks[mark] = choice.lack(self._room(slot), request)
+        return table.lacks[mark]
 
     def _picked(self, table: _Table, slot: int, request: values.Request) -> policy.Pick:
-        """What the policy chooses on a node that fits; the same on all nodes of this state."""
-        state = int(self._states[slot])
-        found = table.picks.get(state)
+        """What the policy chooses on a node that fits; the same on all nodes of this mark."""
+        mark = self._mark(table, slot, request)
+        found = table.picks.get(mark)
         if found is None:
-            found = None if self._batch is None else self._batch.choose(slot, request)
-            found = table.picks[state] = found or self._chosen(self._room(slot), request)
+            if self._batch is not None and mark >= 0:
+                found = self._batch.choose(slot, request)
+            found = table.picks[mark] = found or self._chosen(self._room(slot), request)
         return found
 
     def _chosen(self, room: inventory.NodeRoom, request: values.Request) -> policy.Pick:
-        found = self._policy.choose(room, choice.fitting(room, request), request)
+        found = choice.chosen(room, request, self._policy)
         position = {device.uuid: at for at, device in enumerate(room.devices)}
         return policy.Pick(found.score, tuple(position[uuid] for uuid in found.device_uuids))
 
@@ -198,6 +229,10 @@ class Board:
     ) -> Iterator[tuple[str, str]]:
         alike = self._grid.shortages(slots, request)
         alike = np.where(alike < 0, -1 - self._states[slots], alike)
+        if table.closer:
+            for at, slot in enumerate(slots.tolist()):
+                if self._touched(table, slot, request):
+                    alike[at] = ALONE - at
         _, first, which = np.unique(alike, return_index=True, return_inverse=True)
         words = [self._lack(table, slot, request) or explain.LITTLE_MEMORY for slot in slots[first].tolist()]
         for slot, group in zip(slots.tolist(), which.tolist(), strict=True):
@@ -218,13 +253,14 @@ class Board:
     def _forget_states(self) -> None:
         self._known.clear()
         for table in self._tables.values():
-            table.picks.clear()
-            table.lacks.clear()
+            table.forget()
 
-    def _table(self, size: mix.Shape) -> _Table:
+    def _table(self, shape: mix.Shape, demands: Hashable) -> _Table:
+        size = shape, demands
         table = self._tables.get(size)
         if table is None:
-            table = self._tables[size] = _Table(np.zeros(0), np.zeros(0, np.int64))
+            closer = demands is not None
+            table = self._tables[size] = _Table(np.zeros(0), np.zeros(0, np.int64), closer)
             if len(self._tables) > REMEMBERED_SIZES:
                 self._tables.popitem(last=False)
         self._tables.move_to_end(size)

@@ -73,8 +73,14 @@ def place(
 def chosen(room: inventory.NodeRoom, request: values.Request, chooser: policy.Policy) -> policy.Choice:
     """The policy's devices on a node where the request fits."""
     sides = eligibility.sides(fitting(room, request), request)
-    found = [chooser.choose(room, side, request) for side in sides]
+    found = [chooser.choose(room, side, eligibility.sized(request, side)) for side in sides]
     return min(found, key=lambda choice: choice.score)
+
+
+def bound(room: inventory.NodeRoom, request: values.Request, chooser: policy.Bounded) -> float:
+    """What the policy's score is not below on a node where the request fits."""
+    sides = eligibility.sides(fitting(room, request), request)
+    return min(chooser.bound(room, side, eligibility.sized(request, side)) for side in sides)
 
 
 def linked(
@@ -88,7 +94,11 @@ def linked(
         return None
     found = [_nearest(room, side, request, chooser) for side in sides]
     nearest = max(links.total(devices) for devices in found)
-    choices = [chooser.choose(room, devices, request) for devices in found if links.total(devices) == nearest]
+    choices = [
+        chooser.choose(room, devices, eligibility.sized(request, devices))
+        for devices in found
+        if links.total(devices) == nearest
+    ]
     return min(choices, key=lambda choice: choice.score).device_uuids
 
 
@@ -96,7 +106,8 @@ def _nearest(
     room: inventory.NodeRoom, side: eligibility.Devices, request: values.Request, chooser: policy.Policy
 ) -> eligibility.Devices:
     """The nearest devices of a side; ties go by the order in which the policy would take them all."""
-    preferred = chooser.choose(room, side, replace(request, device_count=len(side))).device_uuids
+    everything = replace(eligibility.sized(request, side), device_count=len(side))
+    preferred = chooser.choose(room, side, everything).device_uuids
     known = {device.uuid: device for device in side}
     return links.nearest([known[uuid] for uuid in preferred], request.device_count)
 
@@ -106,11 +117,9 @@ def _shortlisted(
 ) -> list[inventory.NodeRoom]:
     by_bound: dict[float, list[inventory.NodeRoom]] = {}
     for room in sorted(rooms, key=lambda room: room.node):
-        sides = eligibility.sides(fitting(room, request), request)
-        bound = min(chooser.bound(room, side, request) for side in sides)
-        by_bound.setdefault(bound, []).append(room)
+        by_bound.setdefault(bound(room, request, chooser), []).append(room)
     lowest = sorted(by_bound)[: chooser.shortlist]
-    return [room for bound in lowest for room in by_bound[bound][: chooser.peers]]
+    return [room for each in lowest for room in by_bound[each][: chooser.peers]]
 
 
 def memory_lack(room: inventory.NodeRoom, request: values.Request) -> str | None:

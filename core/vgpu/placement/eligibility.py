@@ -3,13 +3,13 @@
 One device at a time, and which of them may serve together; how good a choice is, is not asked here.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Hashable, Iterable
+from dataclasses import replace
 
 from vgpu import inventory, values
 from vgpu.placement import selection
 
 Devices = tuple[inventory.DeviceRoom, ...]
-Rule = Callable[[inventory.DeviceRoom], bool]
 
 
 def fitting(devices: Iterable[inventory.DeviceRoom], request: values.Request) -> Devices:
@@ -30,13 +30,42 @@ def _roomy(device: inventory.DeviceRoom, request: values.Request) -> bool:
     return device.free.covers(request.requests) and (not request.models or device.model in request.models)
 
 
-def binds(request: values.Request) -> bool:
-    """Whether the request looks at more of a device than its room and its model among ``models``."""
+def demands(request: values.Request) -> Hashable:
+    """What requests of one size have in common that fit the same devices; None where their size tells all.
+
+    A claim is never kept off itself, so in an exclusion group each claim is another one.
+    """
     asked = request.constraints
-    if asked.devices and not (request.models and selection.on_models_only(asked.devices)):
+    if asked == values.UNCONSTRAINED or not (_by_device(request) or _by_company(asked) or _aligned(request)):
+        return None
+    return asked, request.claim if asked.exclusion_group is not None else None
+
+
+def touches(room: inventory.NodeRoom, request: values.Request) -> bool:
+    """Whether the request's demands may make another choice on a node than room and ``models`` do.
+
+    An exclusive request weighs more than it asks for, so it looks at every node its own way.
+    """
+    asked = request.constraints
+    if asked.exclusive or _aligned(request):
+        return bool(room.devices)
+    if asked.exclusion_group is not None and any(device.groups for device in room.devices):
         return True
-    aligned = asked.numa is values.NumaAlignment.REQUIRED and request.device_count > 1
-    return asked.exclusive or asked.exclusion_group is not None or aligned
+    return _by_device(request) and not all(accepted(device, request) for device in room.devices)
+
+
+def _by_device(request: values.Request) -> bool:
+    """Whether devices are told apart by more than their model among ``models``."""
+    asked = request.constraints.devices
+    return bool(asked) and not (request.models and selection.on_models_only(asked))
+
+
+def _by_company(asked: values.Constraints) -> bool:
+    return asked.exclusive or asked.exclusion_group is not None
+
+
+def _aligned(request: values.Request) -> bool:
+    return request.constraints.numa is values.NumaAlignment.REQUIRED and request.device_count > 1
 
 
 def accepted(device: inventory.DeviceRoom, request: values.Request) -> bool:
@@ -60,13 +89,21 @@ def apart(device: inventory.DeviceRoom, request: values.Request) -> bool:
     )
 
 
+def sized(request: values.Request, devices: Devices) -> values.Request:
+    """The request as policies have to weigh it on these devices: an exclusive one takes all there is."""
+    if not request.constraints.exclusive:
+        return request
+    least = min((device.capacity for device in devices), key=lambda whole: whole.memory_bytes)
+    return replace(request, requests=least)
+
+
 def sides(fits: Devices, request: values.Request) -> tuple[Devices, ...]:
     """The groups of fitting devices that have enough of them and any of which may serve together.
 
     That is all of them, or those of each NUMA node where the claim requires one. A device whose NUMA node is
     not known is on none.
     """
-    if request.constraints.numa is values.NumaAlignment.PREFERRED or request.device_count < 2:
+    if not _aligned(request):
         return (fits,) if len(fits) >= request.device_count else ()
     by_numa_node: dict[int, list[inventory.DeviceRoom]] = {}
     for device in fits:

@@ -24,6 +24,11 @@ def models(expressions: Iterable[values.Expression], known: Iterable[str]) -> fr
     return frozenset(model for model in known if all(_holds(each, model) for each in asked))
 
 
+def on_models(expressions: Iterable[values.Expression]) -> bool:
+    """Whether any expression is on models."""
+    return any(each.key == MODEL for each in expressions)
+
+
 def on_models_only(expressions: Iterable[values.Expression]) -> bool:
     """Whether no expression names a single device."""
     return all(each.key == MODEL for each in expressions)
