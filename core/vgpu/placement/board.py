@@ -159,7 +159,7 @@ class Board:
             return int(ties[np.argmin(rank[ties])])
         best: tuple[float, int, int] | None = None
         for slot in _shortlisted(table.bounds[slots], rank[slots], slots, self._policy).tolist():
-            if best is not None and table.bounds[slot] > best[0]:
+            if best is not None and table.bounds[slot] > best[0] and not table.closer:
                 break
             found = self._picked(table, slot, request).score, int(rank[slot]), slot
             best = found if best is None else min(best, found)
@@ -177,7 +177,7 @@ class Board:
         elif table.closer:
             for at, slot in enumerate(stale.tolist()):
                 if self._touched(table, slot, request):
-                    bounds[at] = self._estimate(table, slot, request)
+                    bounds[at] = self._closer(table, slot, request, float(bounds[at]))
         table.bounds[stale] = bounds
         table.as_of[stale] = self._changed[stale]
 
@@ -196,6 +196,12 @@ class Board:
         if isinstance(self._policy, policy.Bounded):
             return choice.bound(self._room(slot), request, self._policy)
         return self._picked(table, slot, request).score
+
+    def _closer(self, table: _Table, slot: int, request: values.Request, bound: float) -> float:
+        """The bound of a node that is touched by demands, where the batch says ``bound`` without them."""
+        if request.constraints.exclusive:  # it weighs more than the batch was told
+            return self._estimate(table, slot, request)
+        return bound if self._lack(table, slot, request) is None else np.inf
 
     def _lack(self, table: _Table, slot: int, request: values.Request) -> str | None:
         """What the node lacks for the request besides host memory; None if it fits."""

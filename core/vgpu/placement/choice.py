@@ -78,9 +78,12 @@ def chosen(room: inventory.NodeRoom, request: values.Request, chooser: policy.Po
 
 
 def bound(room: inventory.NodeRoom, request: values.Request, chooser: policy.Bounded) -> float:
-    """What the policy's score is not below on a node where the request fits."""
-    sides = eligibility.sides(fitting(room, request), request)
-    return min(chooser.bound(room, side, eligibility.sized(request, side)) for side in sides)
+    """What tells whether a node is worth a close look: the policy's bound, leaving the demands aside.
+
+    Without demands the score is not below it. With them it may be; so it shortlists and never rules out.
+    """
+    roomy = tuple(device for device in room.devices if eligibility.roomy(device, request))
+    return chooser.bound(room, roomy, eligibility.sized(request, roomy))
 
 
 def linked(

@@ -15,18 +15,19 @@ Devices = tuple[inventory.DeviceRoom, ...]
 def fitting(devices: Iterable[inventory.DeviceRoom], request: values.Request) -> Devices:
     """The devices that accept the request."""
     if request.constraints == values.UNCONSTRAINED:
-        return tuple(device for device in devices if _roomy(device, request))
+        return tuple(device for device in devices if roomy(device, request))
     return tuple(
         device
         for device in devices
-        if _roomy(device, request)
+        if roomy(device, request)
         and accepted(device, request)
         and alone(device, request)
         and apart(device, request)
     )
 
 
-def _roomy(device: inventory.DeviceRoom, request: values.Request) -> bool:
+def roomy(device: inventory.DeviceRoom, request: values.Request) -> bool:
+    """Whether a device has room for the floor and is of a model among ``models``."""
     return device.free.covers(request.requests) and (not request.models or device.model in request.models)
 
 
