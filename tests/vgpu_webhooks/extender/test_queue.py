@@ -94,7 +94,7 @@ async def test_the_higher_priority_and_then_the_older_goes_first(stage: "Stage")
     stage.add_pool()
     stage.add_claim(memory="80Gi")
     process = await stage.start()
-    await process.place(stage.add_pod("full"), offered)
+    await process.place(stage.add_pod("full", priority=100), offered)
     for name, priority in (("low", 0), ("old", 10), ("young", 10)):
         stage.queue_pod(name, priority=priority)
         await stage.clock.advance(1)
@@ -226,6 +226,23 @@ async def test_a_pod_without_room_is_ungated_after_the_pools_time_and_woken_when
     stage.cluster.remove(resources.PODS, "full", "team")
     await stage.clock.advance(1)
     assert names.RETRY_ANNOTATION in stage.pod("late")["metadata"]["annotations"]
+
+
+@pytest.mark.parametrize(("policy", "seen"), [("PreemptLowerPriority", True), ("Never", False)])
+async def test_a_pod_that_may_displace_others_is_shown_to_kube_scheduler_at_once(
+    stage: "Stage", policy: str, seen: bool
+) -> None:
+    offered = stage.add_nodes(1)
+    stage.add_pool()
+    stage.add_claim(memory="80Gi")
+    process = await stage.start()
+    await process.place(stage.add_pod("modest"), offered)
+
+    gates = [{"name": names.QUEUE_GATE}]
+    stage.add_pod("urgent", priority=10, preemptionPolicy=policy, schedulingGates=gates)
+    await stage.clock.advance(2)
+
+    assert ("schedulingGates" not in stage.pod("urgent")["spec"]) is seen
 
 
 async def test_a_pod_that_waits_for_quota_keeps_its_gate(stage: "Stage") -> None:

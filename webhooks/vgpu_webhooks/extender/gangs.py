@@ -50,7 +50,7 @@ class Gangs:
 
     def _count(self, old: pods.Pod | None, new: pods.Pod | None) -> None:
         for pod, sign in ((old, -1), (new, 1)):
-            if pod is not None and pod.claim is not None and pod.node is not None and not pod.finished:
+            if pod is not None and pod.claim is not None and pod.runs:
                 self._running[key(pod)] += sign
                 if not self._running[key(pod)]:
                     del self._running[key(pod)]

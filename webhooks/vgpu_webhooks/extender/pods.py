@@ -18,7 +18,8 @@ class Pod:
 
     ``asks`` is what it asks of its node besides GPUs.
 
-    ``refused`` is true once kube-scheduler has looked at it and found no node, by whichever rules.
+    ``refused`` is true once kube-scheduler has looked at it and found no node, by whichever rules;
+    ``displaces`` while kube-scheduler may end less important pods for it.
     """
 
     namespace: str
@@ -32,6 +33,7 @@ class Pod:
     gates: tuple[str, ...] = ()
     refused: bool = False
     priority: int = 0
+    displaces: bool = True
     created: str = ""
     asks: footprint.Footprint = footprint.NOTHING
 
@@ -39,6 +41,11 @@ class Pod:
     def waits(self) -> bool:
         """True while kube-scheduler still has to place it."""
         return self._alive and not self.gates
+
+    @property
+    def runs(self) -> bool:
+        """True while it is bound and not finished."""
+        return self.node is not None and not self.finished
 
     @property
     def queued(self) -> bool:
@@ -78,6 +85,7 @@ def decode(raw: Object) -> Pod:
         gates=tuple(_name(gate, "name") for gate in _objects(spec, "schedulingGates")),
         refused=any(_is_refusal(condition) for condition in _objects(status, "conditions")),
         priority=_integer(spec, "priority"),
+        displaces=_text(spec, "preemptionPolicy") != "Never",
         created=_text(metadata, "creationTimestamp") or "",
         asks=footprint.of(spec),
     )

@@ -248,18 +248,27 @@ class Rounds:
                 self._waiting.put_back(entry)
 
     def _open_hopeless(self) -> None:
-        """Shows pods to cluster autoscalers, which see no gated ones, once no node has had room for long."""
-        now = self._clock()
+        """Shows pods without room to those that could make some, and that see no gated ones."""
+        now, lowest = self._clock(), self._view.lowest_priority()
         for entry in list(self._waiting.entries):
-            if entry.pod.queued and entry.no_room_since is not None and self._waiting.waits(entry):
-                patience = self._patience(entry.pod)
-                if now - entry.no_room_since >= patience:
-                    entry.no_room_since = now  # tried again after as long, should it not open
-                    note = (
-                        f"no node has had room for {patience:g} s: kube-scheduler and autoscalers see it now"
-                    )
-                    self._herald.tell(entry.pod, UNGATED, note)
-                    self._begin(self._open(entry.pod))
+            since = entry.no_room_since
+            if (
+                since is not None
+                and entry.pod.queued
+                and (why := self._hopeless(entry.pod, now - since, lowest))
+            ):
+                entry.no_room_since = now  # tried again after as long, should it not open
+                self._herald.tell(entry.pod, UNGATED, why)
+                self._begin(self._open(entry.pod))
+
+    def _hopeless(self, pod: pods.Pod, seconds: float, lowest: int | None) -> str | None:
+        """Why others should see a pod that has found no room for so long, None while they should not."""
+        if pod.displaces and lowest is not None and lowest < pod.priority:
+            return "no node has room: kube-scheduler sees it now and may displace pods of lower priority"
+        patience = self._patience(pod)
+        if seconds >= patience:
+            return f"no node has had room for {patience:g} s: kube-scheduler and autoscalers see it now"
+        return None
 
     def _patience(self, pod: pods.Pod) -> float:
         """The setting of its pool; forever where it has none any more."""

@@ -4,6 +4,7 @@ Feeds the core's Book and tells subscribers what changed; asks the cluster only 
 behind a caller. Nothing is decided and nothing is written here.
 """
 
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ class View:
         self.book = book
         self._kube = kube
         self._pods_by_uid: dict[str, pods.Pod] = {}
+        self._priorities: Counter[int] = Counter()  # of the pods that run
         self._node_uids: dict[str, str] = {}
         self.pools = informer.Informer(
             kube, resources.VGPU_POOLS, decode=pool_api.to_values, clock=clock, sleep=sleep
@@ -97,6 +99,10 @@ class View:
     def queued_pods(self) -> Iterator[pods.Pod]:
         """The labelled pods behind our gate."""
         return (pod for pod in self._pods_by_uid.values() if pod.queued)
+
+    def lowest_priority(self) -> int | None:
+        """The priority of the least important pods that run, None where none does."""
+        return min(self._priorities, default=None)
 
     async def current_pod(self, namespace: str, name: str, uid: str) -> pods.Pod | None:
         """A pod as the API server has it now; None where this very pod is gone."""
@@ -216,6 +222,9 @@ class View:
             self._pods_by_uid.pop(change.old.uid, None)
         if change.new is not None:
             self._pods_by_uid[change.new.uid] = change.new
+        self._priorities.update(each.priority for each in (change.new,) if each is not None and each.runs)
+        self._priorities.subtract(each.priority for each in (change.old,) if each is not None and each.runs)
+        self._priorities += Counter()  # drops what is not there any more
 
 
 def _claim(raw: Object) -> Claim:
