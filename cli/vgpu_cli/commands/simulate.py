@@ -42,6 +42,7 @@ def service(claim: Object, found: work.Curve, **assumed: Any) -> world.Service: 
     """The service that a claim describes. Raises KeyError or ValueError where it is no claim."""
     scaling = claim["spec"].get("scaling")
     down = ((scaling or {}).get("behavior") or {}).get("scaleDown") or {}
+    idle = (scaling or {}).get("idle")
     window = float(down.get("stabilizationWindowSeconds", settings.DEFAULT.stabilization_seconds))
     least = int((scaling or {}).get("minReplicas", 1))
     return world.Service(
@@ -52,6 +53,7 @@ def service(claim: Object, found: work.Curve, **assumed: Any) -> world.Service: 
         scales=scaling is not None,
         min_replicas=least,
         max_replicas=int((scaling or {}).get("maxReplicas", 1)),
+        idle_seconds=None if idle is None else float(idle["afterSeconds"]),
         rule=replace(settings.DEFAULT, stabilization_seconds=window),
         **assumed,
     )
@@ -101,7 +103,7 @@ def show(result: outcome.Outcome, played: world.World, moments: list[world.Momen
     saved = 100 * (1 - result.gpu_hours / result.fixed_gpu_hours) if result.fixed_gpu_hours else 0.0
     console.print(
         f"{result.late_seconds:,} of {result.seconds:,} seconds late ({late:.1f} %), "
-        f"longest wait {result.longest_wait:.3g} s, {result.gpu_hours:.3g} GPU-hours"
+        f"longest wait {result.longest_wait:,} s, {result.gpu_hours:.3g} GPU-hours"
     )
     console.print(
         f"fixed for the peak: {words.counted(result.fixed_replicas, 'slice')} at the ceiling, "
@@ -208,7 +210,10 @@ def simulate(
         ) from error
     played = world.World(service=chosen)
     moments = list(played.play(series))
-    result = outcome.of(moments, chosen, decisions=len(played.made), max_wait=max_wait)
+    still = world.World(service=replace(chosen, interval=len(series) + 1))
+    result = outcome.of(
+        moments, list(still.play(series)), chosen, decisions=len(played.made), max_wait=max_wait
+    )
     if output.structured(form):
         output.emit(to_json(result, played, moments), form)
     else:

@@ -12,7 +12,7 @@ HOUR_PERCENT = 360_000.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """Totals of a run. A late second is one at whose end work waits longer than was allowed.
+    """Totals of a run. A late second is one at whose end work has waited longer than allowed.
 
     ``fixed_gpu_hours`` is what slices of the ceiling cost, as many as the peak needs, all the time;
     ``floor_late_seconds`` how late the first replicas would have been at their floors.
@@ -20,7 +20,7 @@ class Outcome:
 
     seconds: int
     late_seconds: int
-    longest_wait: float
+    longest_wait: int
     gpu_hours: float
     fixed_replicas: int
     fixed_gpu_hours: float
@@ -29,8 +29,15 @@ class Outcome:
     decisions: int
 
 
-def of(moments: Sequence[Moment], service: Service, *, decisions: int, max_wait: float) -> Outcome:
-    """The outcome of a run."""
+def of(
+    moments: Sequence[Moment],
+    at_floor: Sequence[Moment],
+    service: Service,
+    *,
+    decisions: int,
+    max_wait: float,
+) -> Outcome:
+    """The outcome of a run, beside one of the same load in which nothing was decided."""
     ceiling = service.limits.compute_percent
     peak = max(each.rate for each in moments)
     fixed = max(1, math.ceil(peak / service.curve.rate_at(ceiling) - 1e-9))
@@ -41,16 +48,7 @@ def of(moments: Sequence[Moment], service: Service, *, decisions: int, max_wait:
         gpu_hours=sum(each.percent for each in moments) / HOUR_PERCENT,
         fixed_replicas=fixed,
         fixed_gpu_hours=fixed * ceiling * len(moments) / HOUR_PERCENT,
-        floor_late_seconds=_late_at_floor(moments, service, max_wait),
+        floor_late_seconds=sum(each.wait > max_wait for each in at_floor),
         most_replicas=max(each.replicas for each in moments),
         decisions=decisions,
     )
-
-
-def _late_at_floor(moments: Sequence[Moment], service: Service, max_wait: float) -> int:
-    capacity = service.replicas * service.curve.rate_at(service.requests.compute_percent)
-    queued, late = 0.0, 0
-    for each in moments:
-        queued = max(0.0, queued + each.rate - capacity)
-        late += queued > max_wait * capacity
-    return late

@@ -5,6 +5,7 @@ time, work is a fluid that any replica may serve, and a unit costs the same comp
 nor neighbours, nor memory is played. What is learned here is how settings react, not how a model performs.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -29,13 +30,14 @@ class Service:
     max_replicas: int = 1
     start_seconds: int = 30
     room_percent: int = 100
+    idle_seconds: float | None = None
     interval: int = 5
     rule: settings.Settings = settings.DEFAULT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """One second: what came, what was there to serve it, and what waited at its end."""
+    """One second: what came, what was there to serve it, what waited at its end, and for how long."""
 
     second: int
     rate: float
@@ -44,13 +46,7 @@ class Moment:
     percent: int
     capacity: float
     queued: float
-
-    @property
-    def wait(self) -> float:
-        """Seconds that work which arrives now waits; endless where nothing serves."""
-        if self.queued <= 0:
-            return 0.0
-        return self.queued / self.capacity if self.capacity > 0 else float("inf")
+    wait: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +76,7 @@ class World:
     made: list[Made] = field(default_factory=list)
     _replicas: list[_Replica] = field(default_factory=list)
     _memory: state.State = state.EMPTY
+    _waiting: deque[tuple[int, float]] = field(default_factory=deque)  # since when, how much
     _queued: float = 0.0
     _born: int = 0
 
@@ -95,7 +92,9 @@ class World:
     def _serve(self, second: int, rate: float) -> Moment:
         ready = [each for each in self._replicas if each.ready_at <= second]
         capacity = sum(self.service.curve.rate_at(each.percent) for each in ready)
-        self._queued = max(0.0, self._queued + rate - capacity)
+        self._waiting.append((second, rate))
+        self._queued += rate
+        self._work_off(capacity)
         return Moment(
             second=second,
             rate=rate,
@@ -104,7 +103,19 @@ class World:
             percent=sum(each.percent for each in self._replicas),
             capacity=capacity,
             queued=self._queued,
+            wait=second - self._waiting[0][0] if self._waiting else 0,
         )
+
+    def _work_off(self, capacity: float) -> None:
+        """Serves what has waited longest."""
+        self._queued = max(0.0, self._queued - capacity)
+        while self._waiting and capacity >= self._waiting[0][1]:
+            capacity -= self._waiting.popleft()[1]
+        if self._waiting and capacity > 0:
+            since, amount = self._waiting.popleft()
+            self._waiting.appendleft((since, amount - capacity))
+        if not self._waiting:
+            self._queued = 0.0  # and not the rounding of many sums
 
     def _decide(self, second: int, rates: Sequence[float]) -> None:
         decided, self._memory = decision.decide(
@@ -132,6 +143,8 @@ class World:
             replicas=len(self._replicas) if service.scales else None,
             min_replicas=service.min_replicas,
             max_replicas=service.max_replicas,
+            idle_seconds=service.idle_seconds,
+            waiting=self._queued,
         )
 
     def _slice(self, replica: _Replica, second: int) -> facts.SliceFacts:

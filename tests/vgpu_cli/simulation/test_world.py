@@ -50,6 +50,22 @@ def test_without_room_on_its_device_a_slice_stays_at_its_floor() -> None:
     assert {each.percent for each in moments} == {20}
 
 
+def test_an_idle_service_goes_to_no_replicas_and_wakes_for_what_waits() -> None:
+    idle = replace(SCALED, min_replicas=0, idle_seconds=60.0)
+    _, moments = _played(idle, [5.0] * 60 + [0.0] * 1200 + [5.0] * 120)
+
+    assert min(each.replicas for each in moments) == 0
+    woken = next(each.second for each in moments if each.second > 1260 and each.replicas)
+    assert woken <= 1260 + idle.interval
+    assert moments[-1].queued == 0
+
+
+def test_wait_is_the_age_of_the_oldest_work() -> None:
+    _, moments = _played(replace(FIXED, room_percent=0), [20.0] + [0.0] * 3)
+
+    assert [(each.queued, each.wait) for each in moments] == [(10.0, 0), (0.0, 0), (0.0, 0), (0.0, 0)]
+
+
 @settings(max_examples=30, deadline=None)
 @given(load=st.lists(st.floats(0, 500), min_size=1, max_size=120), scales=st.booleans())
 def test_work_is_served_or_waits_and_slices_keep_their_bounds(load: list[float], *, scales: bool) -> None:
@@ -66,10 +82,12 @@ def test_work_is_served_or_waits_and_slices_keep_their_bounds(load: list[float],
 def test_the_outcome_counts_late_seconds_and_compares_with_fixed_slices() -> None:
     played, moments = _played(FIXED, [5.0] * 60 + [30.0] * 60)
 
-    result = outcome.of(moments, FIXED, decisions=len(played.made), max_wait=0.0)
+    _, still = _played(replace(FIXED, interval=1000), [5.0] * 60 + [30.0] * 60)
+    result = outcome.of(moments, still, FIXED, decisions=len(played.made), max_wait=0.0)
 
-    assert result.late_seconds == sum(each.queued > 0 for each in moments) > 0
+    assert result.late_seconds == sum(each.wait > 0 for each in moments) > 0
+    assert result.longest_wait == max(each.wait for each in moments)
     assert result.fixed_replicas == 1
     assert result.fixed_gpu_hours == pytest.approx(120 / 3600)
     assert 0 < result.gpu_hours < result.fixed_gpu_hours
-    assert result.floor_late_seconds == 60
+    assert result.floor_late_seconds == 59  # what does not fit into its second waits from the next one on
