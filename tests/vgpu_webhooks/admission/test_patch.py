@@ -66,3 +66,10 @@ def test_lists_only_grow() -> None:
         {"op": "replace", "path": "/a/0", "value": 2},
         {"op": "add", "path": "/a/1", "value": 3},
     ]
+
+
+def test_a_member_that_is_gone_is_removed() -> None:
+    assert patch.between({"a/b": 1, "c": {"d": 2}}, {"c": {}}) == [
+        {"op": "remove", "path": "/c/d"},
+        {"op": "remove", "path": "/a~1b"},
+    ]

@@ -4,6 +4,7 @@ Here the rules of ``pod_rules``, ``pods``, ``fit`` and ``pools`` meet what the c
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from vgpu import values
 from vgpu.api import InvalidObject, names
@@ -11,7 +12,7 @@ from vgpu.api import claim as claim_api
 from vgpu.api import pool as pool_api
 from vgpu_kube import errors
 from vgpu_kube.objects import Object
-from vgpu_webhooks.admission import fit, patch, pod_rules, pods, pools, review, shape
+from vgpu_webhooks.admission import fit, hami, patch, pod_rules, pods, pools, review, shape
 from vgpu_webhooks.admission.review import Review, Verdict
 from vgpu_webhooks.admission.view import KnownClaim, View
 
@@ -28,7 +29,7 @@ async def decide(answer: Answer, view: View, asked: Review) -> Verdict:
         return await answer(view, asked)
     except RefusedError as error:
         return review.refused(str(error))
-    except (shape.MalformedError, InvalidObject) as error:
+    except (shape.MalformedError, InvalidObject, hami.UntranslatableError) as error:
         return review.refused(str(error), code=400)
     except errors.KubeError as error:
         return review.refused(
@@ -40,6 +41,15 @@ async def mutate_pod(view: View, asked: Review) -> Verdict:
     """Joins a labelled pod to its claim."""
     wanted = await _joined(view, asked)
     return Verdict(allowed=True, patch=patch.between(asked.object, wanted))
+
+
+async def mutate_hami_pod(view: View, asked: Review) -> Verdict:
+    """Joins a pod written for HAMi to the claim that it is given."""
+    pool = await view.default_pool()
+    kinds = [kind for shape in view.hardware(pool) for kind in shape] if pool else []
+    found = hami.translated(asked.object, kinds)
+    wanted = await _joined(view, replace(asked, object=found.pod))
+    return Verdict(allowed=True, patch=patch.between(asked.object, wanted), warnings=found.warnings)
 
 
 async def validate_pod(view: View, asked: Review) -> Verdict:
@@ -101,15 +111,19 @@ async def _joined(view: View, asked: Review) -> Object:
     pod = asked.object
     if sentences := pod_rules.objections(pod):
         raise RefusedError(pod_rules.summary(sentences))
-    known = await _claim_of(view, asked.namespace, pod_rules.claim_name(pod))
+    known = await _claim_of(
+        view, asked.namespace, pod_rules.claim_name(pod), hami.promised(pod, asked.namespace)
+    )
     await _pool_of(view, known.claim)
     if sentences := pod_rules.resource_objections(pod, known.claim):
         raise RefusedError(pod_rules.summary(sentences))
     return pods.joined(pod, known.claim)
 
 
-async def _claim_of(view: View, namespace: str, name: str) -> KnownClaim:
+async def _claim_of(view: View, namespace: str, name: str, promised: Object | None) -> KnownClaim:
     known = await view.claim(namespace, name)
+    if known is None and promised is not None:
+        return KnownClaim(claim=claim_api.to_values(promised), deleting=False)
     if known is None:
         raise RefusedError(
             f"expected a VGPUClaim {name!r} in namespace {namespace!r}, as the label "

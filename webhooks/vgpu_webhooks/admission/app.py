@@ -53,13 +53,18 @@ WEBHOOKS = (
     ),
 )
 
+ALIASES = (Webhook(path="/mutate/hami", group="", plural="pods", answer=answers.mutate_hami_pod),)
+"""Served always, registered only where the chart's hami.aliases says so."""
+
 
 def create_app(
     *, view: View, metrics: Metrics, clock: Callable[[], float] = time.perf_counter
 ) -> web.Application:
     """The application that answers from ``view`` and counts in ``metrics``."""
     app = web.Application(client_max_size=MAX_BODY_BYTES)
-    app.add_routes([web.post(each.path, _handler(each, view, metrics, clock)) for each in WEBHOOKS])
+    app.add_routes(
+        [web.post(each.path, _handler(each, view, metrics, clock)) for each in (*WEBHOOKS, *ALIASES)]
+    )
     app.add_routes(
         [
             web.get("/healthz", _healthz),

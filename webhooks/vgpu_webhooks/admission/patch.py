@@ -1,7 +1,7 @@
 """The JSON patch between an object and its changed copy, for copies that share what they did not change.
 
 A general diff of a pod costs milliseconds; here everything that is one object in both is skipped unread.
-Members are only added or changed and lists only appended to, which is all that admission does.
+Members are added, changed and removed, and lists only appended to, which is all that admission does.
 """
 
 from vgpu_kube import patches
@@ -34,6 +34,7 @@ def _compare_members(old: Object, new: Object, path: Parts, operations: list[Obj
             _compare(old[key], value, (*path, key), operations)
         else:
             operations.append(patches.add(patches.pointer(*path, key), value))
+    operations += [patches.remove(patches.pointer(*path, key)) for key in old if key not in new]
 
 
 def _compare_items(old: list[object], new: list[object], path: Parts, operations: list[Object]) -> None:
