@@ -364,3 +364,18 @@ def test_a_silent_node_takes_nothing_new_keeps_what_it_holds_and_comes_back() ->
     assert desk.slice_of("held") is not None
     assert desk.eased > before
     assert placed(desk.place(make.request("pod-1"), ["a"], now=0)).node == "a"
+
+
+def test_a_promise_on_a_node_that_has_vanished_is_given_anew_or_refused_in_words() -> None:
+    desk = book()
+    first = placed(desk.place(make.request(), None, now=0)).node
+    desk.forget_node(first)
+
+    second = placed(desk.place(make.request(), None, now=1)).node
+    desk.forget_node(second)
+    answer = desk.place(make.request(), [first, second], now=2)
+
+    assert {first, second} == {"a", "b"}
+    assert isinstance(answer, choice.NoFit)
+    assert answer.message == "2 nodes: its agent has reported no GPUs"
+    assert desk.promises == {}

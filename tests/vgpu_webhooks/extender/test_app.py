@@ -164,6 +164,12 @@ async def test_nobody_is_a_victim_of_a_pod_that_is_no_more_important(stage: "Sta
     assert await _victims(process, stage, [uids[0]], priority=0) is None
 
 
+async def test_for_an_exclusive_pod_all_slices_of_a_device_have_to_go(stage: "Stage") -> None:
+    process, uids = await _two_full_gpus(stage)
+
+    assert await _victims(process, stage, [uids[2]], claim="alone") == {uids[2], uids[3]}
+
+
 async def test_nobody_more_has_to_go_while_earlier_victims_are_going(stage: "Stage") -> None:
     process, uids = await _two_full_gpus(stage)
     for name in ("p2", "p3"):
@@ -179,6 +185,7 @@ async def _two_full_gpus(stage: "Stage") -> tuple["Process", list[str]]:
     stage.add_pool(placement={"strategy": "BinPack"})
     stage.add_claim()
     stage.add_claim("large", memory="80Gi")
+    stage.add_claim("alone", memory="1Gi", exclusive=True)
     process = await stage.start()
     victims = [stage.add_pod(f"p{index}", priority=(2, 2, 1, 1)[index]) for index in range(4)]
     for victim in victims:
@@ -196,8 +203,9 @@ async def _victims(
     *,
     priority: int = 10,
     nominated: str = "",
+    claim: str = "large",
 ) -> set[str] | None:
-    pod = stage.add_pod("big", claim="large", priority=priority)
+    pod = stage.add_pod("big", claim=claim, priority=priority)
     pod["status"]["nominatedNodeName"] = nominated
     entry = {"Pods": [{"UID": uid} for uid in offered], "NumPDBViolations": 1}
     body = {"Pod": pod, "NodeNameToMetaVictims": {"gpu-0": entry, "gpu-9": entry}}

@@ -30,7 +30,7 @@ class Preempter:
             return found
         for name, offered in args.victims.items():
             node = self._book.nodes.get(name)
-            if node is None:
+            if node is None or name in self._book.silent:
                 continue
             for victims in (offered, self._others(pool, node, request, offered, args.pod.priority)):
                 if self._helps(pool, node, request, victims):
@@ -57,10 +57,12 @@ class Preempter:
         """Whether the request has a place and the quota for it once the victims are gone."""
         after = _without(node, victims)
         room = inventory.room(pool, after, self._promises(node))
-        if not eligibility.sides(choice.fitting(room, request), request):
+        sides = eligibility.sides(choice.fitting(room, request), request)
+        if not sides:
             return False
         used = _used_after(self._book, pool, node, after)
-        extra = request.requests.times(request.device_count)
+        uuids = [device.uuid for device in sides[0][: request.device_count]]
+        extra = inventory.taken(pool, after, request, uuids).times(request.device_count)
         verdict = quota.check(pool, used, namespace=request.claim.namespace, extra=extra)
         return isinstance(verdict, quota.Admitted)
 
@@ -76,7 +78,8 @@ class Preempter:
         costs = sorted(
             cost
             for device in inventory.room(pool, node, self._promises(node)).devices
-            if (cost := self._cost(node, device, request, priority)) is not None
+            if eligibility.accepted(device, request)
+            and (cost := self._cost(node, device, request, priority)) is not None
         )
         holders = {pod.uid for slice_ in node.slices.values() for pod in slice_.pods}
         chosen = (uid for _, _, uids in costs[: request.device_count] for uid in uids)
@@ -87,13 +90,15 @@ class Preempter:
     ) -> tuple[int, int, list[str]] | None:
         """The highest priority and the number of the victims that free enough of a device, and their UIDs."""
         free, highest, uids = device.free, -(2**31), list[str]()
+        enough = device.capacity if request.constraints.exclusive else request.requests
         for importance, slice_ in sorted(self._lower(node, device.uuid, priority), key=_importance):
-            if free.covers(request.requests):
+            if free.covers(enough):
                 break
-            free = free + inventory.charged(slice_, node.enforced.get(slice_.id))
+            charged = inventory.charged(slice_, node.enforced.get(slice_.id))
+            free = device.capacity if slice_.exclusive else free + charged
             highest = max(highest, importance)
             uids += [pod.uid for pod in slice_.pods]
-        return (highest, len(uids), uids) if free.covers(request.requests) else None
+        return (highest, len(uids), uids) if free.covers(enough) else None
 
     def _lower(self, node: values.Node, uuid: str, priority: int) -> Iterable[tuple[int, values.Slice]]:
         """The slices on a device whose pods are all less important, with the highest priority among those."""
