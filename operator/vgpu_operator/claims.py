@@ -10,7 +10,7 @@ from vgpu import values
 from vgpu.placement import choice
 from vgpu_kube.objects import Key
 from vgpu_kube.protocol import Kube
-from vgpu_operator import bounds, claim_conditions, claim_status, known, verdicts
+from vgpu_operator import bounds, claim_conditions, claim_status, gangs, known, verdicts
 from vgpu_operator.elasticity.loop import Loop
 from vgpu_operator.metrics import Metrics
 from vgpu_operator.publishing import Publisher
@@ -105,6 +105,7 @@ class Claims:
         view, asked = self._view, claim.claim
         pool_name = view.pool_name_of(asked)
         waiting = view.waiting(asked)
+        verdict, gang = self._verdict(asked, pool_name, waiting)
         return claim_conditions.Facts(
             claim=asked,
             pool_name=pool_name,
@@ -114,7 +115,8 @@ class Claims:
             holdings=view.slices_of(asked),
             pods=view.pods_of((asked.ref.namespace, asked.ref.name)),
             waiting=waiting,
-            verdict=self._verdict(asked, pool_name, waiting),
+            verdict=verdict,
+            gang=gang,
             refused_edit=refusal,
             help=explaining.hint(self._wishes.finding((claim.meta.namespace, claim.meta.name))),
             deleting=claim.meta.deleting,
@@ -124,11 +126,18 @@ class Claims:
 
     def _verdict(
         self, claim: values.Claim, pool_name: str | None, waiting: tuple[known.Pod, ...]
-    ) -> verdicts.Verdict | None:
+    ) -> tuple[verdicts.Verdict | None, str]:
+        """The verdict on the first waiting pod, and how its gang stands if it has one."""
         if not waiting or pool_name is None:
-            return None
-        request = verdicts.request(claim, pool_name, waiting[0].ref)
-        return self._judge.verdict(request, waiting[0].home, self._view.slices_of(claim))
+            return None, ""
+        holdings = self._view.slices_of(claim)
+        asked = [verdicts.request(claim, pool_name, pod.ref) for pod in waiting]
+        alone = self._judge.verdict(asked[0], waiting[0].home, holdings)
+        lacking = gangs.lacking(claim, holdings)
+        if lacking < 2 or not isinstance(alone, choice.Placement):
+            return alone, ""
+        refused, standing = gangs.verdict(self._judge, asked, lacking, waiting)
+        return refused or alone, standing
 
 
 def _wish(key: Key, facts: claim_conditions.Facts) -> Wish | None:
@@ -141,4 +150,7 @@ def _wish(key: Key, facts: claim_conditions.Facts) -> Wish | None:
     first = facts.waiting[0]
     request = verdicts.request(facts.claim, pool_name, first.ref)
     created_at = first.created_at
-    return Wish(claim=key, request=request, home=first.home, created_at=created_at, refused=refused)
+    alone = gangs.lacking(facts.claim, facts.holdings) < 2
+    return Wish(
+        claim=key, request=request, home=first.home, created_at=created_at, refused=refused, alone=alone
+    )

@@ -4,7 +4,7 @@ The extender's promises are not known here, so a verdict explains and never deci
 enough for it, however many there are; the best one is not looked for.
 """
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from vgpu import inventory, reservations, values
@@ -65,6 +65,16 @@ class Judge:
             taken = inventory.taken(pool, self._book.nodes[found.node], asked, found.device_uuids)
             return self._book.over_quota([replace(asked, requests=taken)]) or found
         return found
+
+    def together(self, asked: Sequence[values.Request], home: homes.Home) -> reservations.Partly | None:
+        """How many of several requests have a place beside each other, None if all; nothing is promised."""
+        names = [name for name in self._book.nodes if self._accepts(home, name)]
+        found = self._book.place_together([(each, names) for each in asked], now=0.0)
+        if isinstance(found, reservations.Partly):
+            return found
+        for slice_id in found:
+            self._book.cancel(slice_id)
+        return None
 
     def _fit(
         self, pool: values.Pool, asked: values.Request, home: homes.Home

@@ -24,7 +24,7 @@ def condition(facts: Facts) -> Condition:
 
 
 def _waiting(facts: Facts) -> Condition:
-    who = _who_waits(facts.waiting)
+    who = _who_waits(facts.waiting) + (f": {facts.gang}" if facts.gang else "")
     match facts.verdict:
         case choice.NoFit() as no_fit:
             return saying.false(KIND, Reason.NO_FIT, f"{who}: {no_fit.message}{facts.help}")
@@ -33,6 +33,8 @@ def _waiting(facts: Facts) -> Condition:
         case values.Refusal() as refusal:
             message = f"{who}: {refusal.message}{facts.help}"
             return saying.false(KIND, Reason.WAITING_FOR_QUOTA, message)
+        case choice.Placement() if facts.gang:
+            return saying.unknown(KIND, Reason.PENDING_EVALUATION, who)
         case choice.Placement(node=node):
             said = facts.waiting[0].saying
             scheduler = f"; kube-scheduler said last: {said}" if said else ""

@@ -87,7 +87,7 @@ class RoomMaker:
 
     def due(self) -> set[str]:
         """The pools with wishes to be looked at again: room has changed, or a move goes on or may."""
-        stale = {wish.request.pool_name for wish in self._wishes if self._stale(wish)}
+        stale = {wish.request.pool_name for wish in self._wishes if wish.alone and self._stale(wish)}
         return stale | {pool for pool in self._mover.busy if self._wishes.of(pool)}
 
     def count(self) -> None:

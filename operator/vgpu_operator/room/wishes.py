@@ -12,13 +12,17 @@ from vgpu_operator import homes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """The oldest waiting pod of a claim: what it asks, also of its node, and why it has no place."""
+    """The oldest waiting pod of a claim: what it asks, also of its node, and why it has no place.
+
+    One that is not ``alone`` starts together with others: room for it would not be enough, and none is made.
+    """
 
     claim: Key
     request: values.Request
     home: homes.Home
     created_at: float
     refused: choice.NoFit | values.Refusal
+    alone: bool = True
 
     @property
     def order(self) -> tuple[int, float, Key]:
@@ -57,8 +61,8 @@ class Wishes:
         self._findings.pop(claim, None)
 
     def of(self, pool: str) -> list[Wish]:
-        """Those that want room of a pool, in the order in which they are served."""
-        mine = (wish for wish in self._wishes.values() if wish.request.pool_name == pool)
+        """Those that room of a pool can be made for, in the order in which they are served."""
+        mine = (wish for wish in self._wishes.values() if wish.alone and wish.request.pool_name == pool)
         return sorted(mine, key=lambda wish: wish.order)
 
     def explained(self, claim: Key) -> bool:

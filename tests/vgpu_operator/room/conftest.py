@@ -115,6 +115,14 @@ class Stage:
         await self.clock.advance(3)
         return pod
 
+    async def gang(self, size: int, floor: Object, *, pods: int) -> None:
+        """A claim whose pods start together, and some of them."""
+        gang = {"minPods": size}
+        await self._claim("late", floor, priority=0, namespace="team-a", gang=gang)
+        for index in range(pods):
+            await self._pod(f"late-{index}", namespace="team-a", owned=True, claim="late")
+        await self.clock.advance(3)
+
     def ledger(self, node: str) -> Object:
         (found,) = [each for each in self.cluster.objects(VGPU_NODES) if each["metadata"]["name"] == node]
         spec: Object = found["spec"]
@@ -128,6 +136,14 @@ class Stage:
         (found,) = [each for each in claims if each["metadata"]["name"] == "late"]
         shown: Object = found["status"].get("waiting", {})
         return shown
+
+    def bound(self) -> str:
+        """The message of the condition Bound of the claim that waits."""
+        claims = self.cluster.objects(VGPU_CLAIMS, "team-a")
+        (found,) = [each for each in claims if each["metadata"]["name"] == "late"]
+        (said,) = [each for each in found["status"]["conditions"] if each["type"] == "Bound"]
+        message: str = said["message"]
+        return message
 
     def evicted(self, *, real: bool = True) -> list[str | None]:
         """The pods that are gone or on their way."""
@@ -147,18 +163,22 @@ class Stage:
             "status": {"devices": [device], "heartbeatTime": heartbeat},
         }
 
-    async def _claim(self, name: str, floor: Object, *, priority: int, namespace: str) -> Object:
+    async def _claim(
+        self, name: str, floor: Object, *, priority: int, namespace: str, **more: Object
+    ) -> Object:
         resources = {"requests": floor, "limits": amounts(256, 100)}
-        spec = {"poolName": "a100", "resources": resources, "priority": priority}
+        spec = {"poolName": "a100", "resources": resources, "priority": priority, **more}
         body = {"metadata": {"name": name, "namespace": namespace}, "spec": spec}
         return await self.cluster.create(VGPU_CLAIMS, body)
 
-    async def _pod(self, name: str, *, namespace: str, owned: bool, **spec: Any) -> Object:
+    async def _pod(
+        self, name: str, *, namespace: str, owned: bool, claim: str | None = None, **spec: Any
+    ) -> Object:
         owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": name, "uid": "rs", "controller": True}
         metadata = {
             "name": name,
             "namespace": namespace,
-            "labels": {"vgpu.dev/claim": name},
+            "labels": {"vgpu.dev/claim": claim or name},
             "ownerReferences": [owner] if owned else [],
         }
         return await self.cluster.create(PODS, {"metadata": metadata, "spec": {"containers": [], **spec}})

@@ -77,3 +77,27 @@ async def test_a_pod_whose_own_rules_exclude_every_node_with_room_says_so(stage:
     assert stage.waiting()["nodes"] == [
         {"count": 2, "message": "the pod's node selector, affinity or tolerations rule it out"}
     ]
+
+
+async def test_a_gang_that_lacks_room_for_one_says_how_many_have_it(stage: "Stage") -> None:
+    await stage.gang(3, amounts(60, 60), pods=3)
+
+    message = stage.bound()
+    assert message.startswith(
+        "pod late-0 and 2 other pods wait: 2 of the 3 pods that start together have room"
+    )
+    assert stage.waiting()["reason"] == "NoFit"
+
+
+async def test_a_gang_that_is_not_all_there_waits_for_its_pods(stage: "Stage") -> None:
+    await stage.gang(3, amounts(60, 60), pods=2)
+
+    assert stage.bound() == ("pod late-0 and 1 other pod wait: 2 of the 3 pods that start together are there")
+    assert stage.waiting() == {}
+
+
+async def test_judging_a_gang_promises_nothing(stage: "Stage") -> None:
+    await stage.gang(2, amounts(60, 60), pods=2)
+
+    assert stage.reconciler.view.book.promises == {}
+    assert stage.reconciler.view.book.used("a100") == {}

@@ -86,3 +86,12 @@ async def test_an_operator_killed_at_the_write_is_followed_by_one_that_ends_it(s
     await stage.clock.advance(3)
 
     assert stage.allocated("gpu-0")["low"] == amounts(20, 20)
+
+
+async def test_nothing_comes_back_for_one_of_many_that_start_together(stage: "Stage") -> None:
+    await grown(stage)
+
+    await stage.gang(3, amounts(60, 80), pods=3)
+
+    assert stage.allocated("gpu-0")["low"] == amounts(60, 80)
+    assert stage.reconciler.room.waiting_for("a100") == ()
