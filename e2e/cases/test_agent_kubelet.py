@@ -222,9 +222,7 @@ async def test_what_escapes_its_slice_is_told_and_stopped_where_the_pool_says_so
 
 
 async def _on_escape(bed: RealBed, says: str) -> None:
-    await bed.api.patch(
-        "/apis/vgpu.dev/v1alpha1/vgpupools/a100", {"spec": {"audit": {"onEscape": says}}}
-    )
+    await bed.api.patch("/apis/vgpu.dev/v1alpha1/vgpupools/a100", {"spec": {"audit": {"onEscape": says}}})
 
 
 async def _told(bed: RealBed, team: Team, reason: str) -> bool:
