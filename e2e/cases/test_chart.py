@@ -16,6 +16,7 @@ import yaml
 from vgpu_e2e import helm, manifests, scheduler
 from vgpu_e2e.platform import CHART_FILES, CRDS, NAMESPACE
 from vgpu_e2e.rest import Object
+from vgpu_webhooks.admission import app, hami
 
 IMAGE = {"scheduler.kubeScheduler.image": "kube-scheduler:v1.36.4"}
 MONITORING = {f"monitoring.{each}": True for each in ("podMonitors", "rules", "dashboards")}
@@ -101,7 +102,12 @@ def test_cert_manager_signs_for_the_service_and_brings_the_trust() -> None:
 
 
 def test_every_argument_is_an_option_of_the_command_it_is_given_to() -> None:
-    values = {**IMAGE, "hami.metrics": True, "operator.prometheusUrl": "http://prometheus:9090"}
+    values = {
+        **IMAGE,
+        "hami.metrics": True,
+        "hami.aliases": True,
+        "operator.prometheusUrl": "http://prometheus:9090",
+    }
     documents = [each for each in helm.render(values=values) if each["kind"] in ("Deployment", "DaemonSet")]
     ours = [
         container
@@ -110,7 +116,7 @@ def test_every_argument_is_an_option_of_the_command_it_is_given_to() -> None:
         if container["name"] != "kube-scheduler"
     ]
 
-    assert len(ours) == len(COMPONENTS)
+    assert len(ours) == len(COMPONENTS) + len(["aliases"])
     for container in ours:
         command = _command(container["command"])
         arguments = [
@@ -250,6 +256,17 @@ def test_alerts_and_dashboards_come_whole() -> None:
     assert {name: json.loads(text) for each in shown for name, text in each.items()} == {
         name: json.loads(text) for name, text in boards.items()
     }
+
+
+def test_hamis_words_are_heard_only_where_they_are_asked_for() -> None:
+    asked = helm.render(values={**IMAGE, "hami.aliases": True})
+    heard = of_kind(asked, "MutatingWebhookConfiguration")["vgpu-admission"]["webhooks"]
+    usual = of_kind(plain(), "MutatingWebhookConfiguration")["vgpu-admission"]["webhooks"]
+
+    assert heard[1:] == usual
+    assert heard[0]["clientConfig"]["service"]["path"] == app.ALIASES[0].path
+    assert all(f"'{each}'" in heard[0]["matchConditions"][0]["expression"] for each in hami.ALIASES[:4])
+    assert {"vgpu-aliases"} == of_kind(asked, "Deployment").keys() - of_kind(plain(), "Deployment").keys()
 
 
 def test_the_definitions_can_be_left_to_others() -> None:
