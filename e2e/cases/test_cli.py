@@ -60,14 +60,21 @@ async def faults(bed: platform.Bed, namespace: str, *arguments: str) -> list[dic
     return found
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def serving(bed: platform.Bed, team: Team) -> Team:
-    """The team with a claim and two pods that run in its slices."""
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def serving(bed: platform.Bed) -> AsyncIterator[Team]:
+    """A team whom nobody changes, with a claim and two pods that run in its slices."""
+    settled = Team(bed.api, "serving")
+    await settled.arrive()
+    await _serve(settled)
+    yield settled
+    await settled.leave()
+
+
+async def _serve(team: Team) -> None:
     await team.claim("llm", requests=FLOOR, limits=CEILING)
     await team.run("llm", 2)
     await team.bound(2)
     await team.condition("llm", "Ready", reason="SlicesReady")
-    return team
 
 
 async def test_status_tree_and_explain_tell_the_same_story(bed: platform.Bed, serving: Team) -> None:
@@ -102,23 +109,22 @@ async def test_kubectl_finds_the_command_and_its_words(bed: platform.Bed, servin
     assert "status" in words.splitlines()
 
 
-async def test_a_resize_reaches_the_slices_and_a_dry_run_does_not(bed: platform.Bed, serving: Team) -> None:
-    words = ("resize", "llm", "-n", serving.namespace, "--requests", "memory=30Gi")
+async def test_a_resize_reaches_the_slices_and_a_dry_run_does_not(bed: platform.Bed, team: Team) -> None:
+    await _serve(team)
+    words = ("resize", "llm", "-n", team.namespace, "--requests", "computePercent=50")
 
     rehearsed = await vgpu(bed, *words, "--dry-run", "-o", "json")
-    claim = await bed.api.get(f"{serving.claims_path}/llm")
-    assert claim["spec"]["resources"]["requests"]["memory"] == "20Gi"
+    claim = await bed.api.get(f"{team.claims_path}/llm")
+    assert claim["spec"]["resources"]["requests"] == FLOOR
     carried_out = await vgpu(bed, *words, "-o", "json")
 
     assert json.loads(rehearsed.output)["slices"] == json.loads(carried_out.output)["slices"]
-    await process.until(
-        lambda: _holds(serving, "60Gi"), timeout_seconds=20, awaited="two slices of 30 GiB each"
-    )
+    await process.until(lambda: _holds(team, 100), timeout_seconds=20, awaited="two slices of 50 % each")
 
 
-async def _holds(team: Team, memory: str) -> bool:
+async def _holds(team: Team, compute_percent: int) -> bool:
     allocated: dict[str, Any] = (await team.status("llm"))["allocated"]
-    return bool(allocated["memory"] == memory)
+    return bool(allocated["computePercent"] == compute_percent)
 
 
 async def test_the_api_servers_refusal_of_a_resize_is_shown_in_words(
