@@ -46,6 +46,11 @@ class Prometheus:
         self.url = f"http://127.0.0.1:{ports[0]}"
         return self
 
+    async def restart(self) -> None:
+        """Start it again after it was killed, with what it had stored."""
+        self.process.start()
+        await self.process.ready(probes.answers(f"{self.url}/-/ready"), awaited="GET /-/ready")
+
     async def __aexit__(self, *_: object) -> None:
         await self.process.killed()  # its data goes with the directory
 
