@@ -5,10 +5,10 @@ devices for a request from the moment they are chosen until the ledger has the s
 does not count on them. Writing the ledger, and knowing whether that worked, is the caller's.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from vgpu import inventory, ledger, quota, values
+from vgpu import inventory, ledger, promises, quota, values
 from vgpu.placement import board, choice, demand, explain, mix, outlook
 
 
@@ -35,7 +35,7 @@ class Book:
         self._promise_seconds = promise_seconds
         self._nodes: dict[str, values.Node] = {}
         self._pools: dict[str, values.Pool] = {}
-        self._promises: dict[str, inventory.Promise] = {}
+        self._promises = promises.Promises()
         self._slice_nodes: dict[str, str] = {}
         self._pod_slices: dict[str, str] = {}
         self._used: dict[str, dict[str, values.Amounts]] = {}
@@ -59,7 +59,7 @@ class Book:
     @property
     def promises(self) -> Mapping[str, inventory.Promise]:
         """The live promises by slice id."""
-        return self._promises
+        return self._promises.by_slice
 
     @property
     def eased(self) -> int:
@@ -127,10 +127,8 @@ class Book:
     def used(self, pool_name: str) -> Mapping[str, values.Amounts]:
         """What each namespace holds of a pool: totals of slices in the ledger and of promises."""
         totals = dict(self._used.get(pool_name, {}))
-        for promise in self._open_promises():
-            if promise.request.pool_name == pool_name:
-                namespace = promise.request.claim.namespace
-                totals[namespace] = totals.get(namespace, values.NOTHING) + promise.total
+        for namespace, amount in self._promises.totals(pool_name).items():
+            totals[namespace] = totals.get(namespace, values.NOTHING) + amount
         for growing_pool, namespace, amount in self._growing.values():
             if growing_pool == pool_name:
                 totals[namespace] = totals.get(namespace, values.NOTHING) + amount
@@ -147,7 +145,7 @@ class Book:
         held = self._slice(request.slice_id)
         if held is not None:
             return _standing(request, *held, offered)
-        promise = self._promises.get(request.slice_id)
+        promise = self.promises.get(request.slice_id)
         if promise is None:
             return self._place_anew(request, offered, now=now)
         stays = offered is None or promise.node in offered
@@ -215,7 +213,7 @@ class Book:
         verdict = quota.check(pool, self.used(pool.name), namespace=namespace, extra=extra)
         if isinstance(verdict, values.Refusal):
             return verdict
-        change = ledger.grant(pool, node, slice_id, self._promises_on(node.name))
+        change = ledger.grant(pool, node, slice_id, self._promises.on(node.name))
         if isinstance(change, ledger.Change):
             self._growing[slice_id] = (pool.name, namespace, extra)
         return change
@@ -226,25 +224,29 @@ class Book:
 
     def cancel(self, slice_id: str) -> None:
         """Take back a promise, if there is one."""
-        if slice_id in self._promises:
+        if slice_id in self.promises:
             self._withdraw(slice_id)
             self._eased += slice_id not in self._slice_nodes  # else the ledger holds now what it kept
 
     def _withdraw(self, slice_id: str) -> None:
-        promise = self._promises.pop(slice_id, None)
+        promise = self._promises.pop(slice_id)
         if promise is not None:
             self._touch(promise.node)
 
     def expire(self, now: float) -> None:
-        """Take back promises that nobody has claimed in time, and those the ledger has fulfilled."""
-        for slice_id, promise in list(self._promises.items()):
-            if promise.expires_at <= now or slice_id in self._slice_nodes:
-                self.cancel(slice_id)
+        """Take back promises that nobody has claimed in time."""
+        for slice_id in self._promises.due(now):
+            self.cancel(slice_id)
 
     def wishes(self) -> list[str]:
         """The slices that wish to grow, the highest priority first."""
         slices = [slice_ for node in self._nodes.values() for slice_ in node.slices.values() if slice_.wanted]
         return [slice_.id for slice_ in sorted(slices, key=lambda slice_: (-slice_.priority, slice_.id))]
+
+    def prepare(self, *, now: float) -> None:
+        """Read all rooms now, so that the first pods need not wait for that."""
+        for pool in self._pools.values():
+            self._board(pool, now=now)
 
     def expected(self, pool_name: str, *, now: float) -> mix.Mix:
         """What a pool will be asked for, as far as its slices and the requests so far tell."""
@@ -254,7 +256,7 @@ class Book:
         """The room of one node for a pool, promises taken off; none where its agent is silent."""
         if name in self._silent:
             return inventory.silent_room(name)
-        return inventory.room(pool, self._nodes[name], self._promises_on(name))
+        return inventory.room(pool, self._nodes[name], self._promises.on(name))
 
     def _place_anew(
         self, request: values.Request, names: Collection[str] | None, *, now: float
@@ -278,12 +280,14 @@ class Book:
         self, request: values.Request, node: str, device_uuids: tuple[str, ...], *, now: float
     ) -> choice.Placement:
         pool = self._pools[request.pool_name]
-        self._promises[request.slice_id] = inventory.Promise(
-            request=request,
-            node=node,
-            device_uuids=device_uuids,
-            expires_at=now + self._promise_seconds,
-            taken=inventory.taken(pool, self._nodes[node], request, device_uuids),
+        self._promises.add(
+            inventory.Promise(
+                request=request,
+                node=node,
+                device_uuids=device_uuids,
+                expires_at=now + self._promise_seconds,
+                taken=inventory.taken(pool, self._nodes[node], request, device_uuids),
+            )
         )
         self._touch(node)
         return choice.Placement(node=node, device_uuids=device_uuids)
@@ -304,12 +308,6 @@ class Book:
             return None
         node = self._nodes[name]
         return node, node.slices[slice_id]
-
-    def _open_promises(self) -> Iterator[inventory.Promise]:
-        return (promise for id_, promise in self._promises.items() if id_ not in self._slice_nodes)
-
-    def _promises_on(self, name: str) -> list[inventory.Promise]:
-        return [promise for promise in self._promises.values() if promise.node == name]
 
     def _board(self, pool: values.Pool, *, now: float) -> board.Board:
         """The pool's board, brought up to date where nodes, promises or what to expect have changed."""
@@ -343,6 +341,7 @@ class Book:
     def _index_slices(self, node: values.Node) -> None:
         for slice_ in node.slices.values():
             self._slice_nodes[slice_.id] = node.name
+            self._withdraw(slice_.id)  # the ledger has what was promised
             if slice_.wanted is None:
                 self.settle(slice_.id)
             for pod in slice_.pods:
