@@ -79,12 +79,9 @@ def effect(
             f"expected a ceiling of at least the floor {words.amounts(after.requests)}, "
             f"found {words.amounts(after.limits)}; raise limits or lower requests"
         )
-    taken, freed, grown, shrunk = values.NOTHING, values.NOTHING, 0, 0
-    for now in allocated:
-        then = now.at_most(after.limits).at_least(after.requests)
-        more, less = (then - now).at_least(values.NOTHING), (now - then).at_least(values.NOTHING)
-        taken, freed = taken + more.times(devices), freed + less.times(devices)
-        grown, shrunk = grown + (more != values.NOTHING), shrunk + (less != values.NOTHING)
+    changes = [_change(now, after, devices) for now in allocated]
+    taken = sum((more for more, _ in changes), values.NOTHING)
+    freed = sum((less for _, less in changes), values.NOTHING)
     verdict = None
     if pool is not None:
         held = {**used, namespace: used.get(namespace, values.NOTHING) - freed}
@@ -92,10 +89,17 @@ def effect(
     return Effect(
         before=before,
         after=after,
-        grown=grown,
-        shrunk=shrunk,
+        grown=sum(more != values.NOTHING for more, _ in changes),
+        shrunk=sum(less != values.NOTHING for _, less in changes),
         taken=taken,
         freed=freed,
         standing=verdict.standing if isinstance(verdict, quota.Admitted) else None,
         pending=verdict if isinstance(verdict, values.Refusal) else None,
     )
+
+
+def _change(now: values.Amounts, after: Bounds, devices: int) -> tuple[values.Amounts, values.Amounts]:
+    """What a slice takes and frees on its GPUs together, to lie within the bounds."""
+    then = now.at_most(after.limits).at_least(after.requests)
+    more, less = (then - now).at_least(values.NOTHING), (now - then).at_least(values.NOTHING)
+    return more.times(devices), less.times(devices)

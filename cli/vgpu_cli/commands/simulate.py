@@ -59,6 +59,29 @@ def service(claim: Object, found: work.Curve, **assumed: Any) -> world.Service: 
     )
 
 
+def _load_in(path: Path) -> list[float]:
+    """The rate of every second of a file. Raises Fault."""
+    try:
+        return rates.parsed(path.read_text())
+    except (ValueError, UnicodeDecodeError) as error:
+        raise Fault(f"{path}: {error}") from error
+
+
+def _claim_of(access: Access, name: str) -> Object:
+    return access.asked(lambda session: session.cluster.get(VGPU_CLAIMS, name, session.namespace))
+
+
+def _chosen(claim: Object, cost: float | None, points: str | None, **assumed: Any) -> world.Service:  # noqa: ANN401 -- options
+    """The service to play. Raises Fault for what is no claim, UsageError for what is no curve."""
+    try:
+        found = curve(cost, points, ceiling=reading.ceiling(claim).compute_percent)
+        return service(claim, found, **assumed)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Fault(
+            f"expected a complete VGPUClaim, found: {error}; apply it with --dry-run=server"
+        ) from error
+
+
 def _claim_in(path: Path) -> Object:
     """The first VGPUClaim of a manifest file. Raises Fault."""
     try:
@@ -192,22 +215,9 @@ def simulate(
     """
     if (name is None) == (filename is None):
         raise click.UsageError("expected either --claim or --filename")
-    try:
-        series = rates.parsed(load.read_text())
-    except (ValueError, UnicodeDecodeError) as error:
-        raise Fault(f"{load}: {error}") from error
-    claim = (
-        _claim_in(filename)
-        if filename
-        else access.asked(lambda session: session.cluster.get(VGPU_CLAIMS, str(name), session.namespace))
-    )
-    try:
-        found = curve(cost, points, ceiling=reading.ceiling(claim).compute_percent)
-        chosen = service(claim, found, **assumed)
-    except (KeyError, TypeError, ValueError) as error:
-        raise Fault(
-            f"expected a complete VGPUClaim, found: {error}; apply it with --dry-run=server"
-        ) from error
+    series = _load_in(load)
+    claim = _claim_in(filename) if filename else _claim_of(access, str(name))
+    chosen = _chosen(claim, cost, points, **assumed)
     played = world.World(service=chosen)
     moments = list(played.play(series))
     still = world.World(service=replace(chosen, interval=len(series) + 1))
