@@ -83,6 +83,8 @@ class Board:
         slot = self._slots.get(room.node)
         if slot is None:
             slot = self._new_slot(room.node)
+        elif self._rooms[slot] == room:
+            return
         self._rooms[slot] = room
         self._models.update(device.model for device in room.devices)
         self._sizes.update(device.capacity for device in room.devices)
@@ -288,8 +290,10 @@ class Board:
         return slot
 
     def _find(self, offered: Collection[str]) -> Integers:
-        known = self._slots
-        return np.fromiter((known[name] for name in offered if name in known), np.int64)
+        found = list(map(self._slots.get, offered))
+        if None in found:
+            found = [slot for slot in found if slot is not None]
+        return np.array(found, np.int64)
 
     def _order(self) -> Integers:
         """All slots in the order of their nodes' names."""

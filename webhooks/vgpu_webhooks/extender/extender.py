@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 import prometheus_client as prometheus
 
@@ -23,6 +22,7 @@ from vgpu_webhooks.extender import (
     grant,
     herald,
     hold,
+    house,
     lead,
     metrics,
     preempt,
@@ -42,13 +42,6 @@ LEASE_NAME = "vgpu-extender"
 
 REFUSALS = (bind.NotBound, hold.NotHeld, view.Unanswerable, writing.Standby, errors.KubeError)
 """What ends a call in an ``Error`` that kube-scheduler shows and tries again after."""
-
-TICK_SECONDS = 1.0
-"""How often what only time changes is looked at: promises that expire, slices whose pod is never bound."""
-
-REST_SECONDS = 0.03
-"""The least rest between two rounds of housekeeping: what happens meanwhile is looked at together. After a
-long round it is longer, so that calls come first."""
 
 PATIENCE_SECONDS = 4.0
 """How long a call waits for a handover; kube-scheduler gives up after 5 s (httpTimeout)."""
@@ -86,8 +79,9 @@ class Extender:
         self.metrics = metrics.Metrics(registry)
         self.view = view.View(kube, book=self.book, clock=settings.clock, sleep=settings.sleep)
         self.lead = self._made_lead(kube)
-        self._stirred = asyncio.Event()
-        self._hurried = asyncio.Event()
+        self._house = house.House(
+            self.keep_house_once, tick=self._look_at_clock, clock=settings.clock, sleep=settings.sleep
+        )
         self._writer = writing.Writer(
             kube, seen=self.view, lead=self.lead, timeout_seconds=self._write_seconds
         )
@@ -97,7 +91,7 @@ class Extender:
         self.herald = self._made_herald(kube)
         self.waiting = self._made_waiting()
         self.granter = grant.Granter(
-            seen=self.view, writer=self._writer, granted=self.metrics.grown, wished=self._hurried.set
+            seen=self.view, writer=self._writer, granted=self.metrics.grown, wished=self._house.hurry
         )
         self.filter = filter.Filter(
             seen=self.view, releaser=self.releaser, groups=self.gangs, clock=settings.clock
@@ -109,7 +103,7 @@ class Extender:
         self.rounds = self._made_rounds()
         self.preempter = preempt.Preempter(seen=self.view)
         for cache in (self.view.pools, self.view.claims, self.view.nodes):
-            cache.subscribe(lambda _: self._stirred.set())
+            cache.subscribe(lambda _: self._house.stir())
         self._show_gauges()
 
     @property
@@ -145,7 +139,7 @@ class Extender:
             pod_turns=self._pod_turns,
             clock=self.settings.clock,
             released=lambda cause: self.metrics.released(cause.value),
-            stirred=self._stirred.set,
+            stirred=self._house.stir,
         )
 
     def _made_herald(self, kube: protocol.Kube) -> herald.Herald:
@@ -159,7 +153,7 @@ class Extender:
             seen=self.view,
             releaser=self.releaser,
             clock=self.settings.clock,
-            stirred=self._stirred.set,
+            stirred=self._house.stir,
             left=self.herald.forget,
         )
 
@@ -269,8 +263,8 @@ class Extender:
         async with self.view.following():
             tasks = [
                 asyncio.create_task(self.lead.run(), name="extender lead"),
-                asyncio.create_task(self._keep_house(), name="extender housekeeping"),
-                asyncio.create_task(self._tick(), name="extender tick"),
+                asyncio.create_task(self._house.keep(), name="extender housekeeping"),
+                asyncio.create_task(self._house.pass_time(), name="extender tick"),
                 asyncio.create_task(self.herald.run(), name="extender herald"),
             ]
             for task in tasks:
@@ -287,36 +281,6 @@ class Extender:
             self.broken = f"{task.get_name()} ended: {task.exception()!r}"
             logs.event(logger, logging.ERROR, "extender broken", reason=self.broken)
 
-    async def _keep_house(self) -> None:
-        while True:
-            await self._stirred.wait()
-            self._stirred.clear()
-            self._hurried.clear()
-            began = self.settings.clock()
-            try:
-                await self.keep_house_once()
-            except Exception:  # a mistake of ours must not end all releases; the next tick looks at it again
-                logger.exception("housekeeping failed")
-            took = self.settings.clock() - began
-            await self._rest(min(max(REST_SECONDS, 2 * took), TICK_SECONDS))
-
-    async def _rest(self, seconds: float) -> None:
-        """Sleeps; a new wish ends the least rest, not a longer one: a slice that runs waits for it now."""
-        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self.settings.sleep(seconds))]
-        if seconds <= REST_SECONDS:
-            waits.append(asyncio.ensure_future(self._hurried.wait()))
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-
-    async def _tick(self) -> None:
-        while True:
-            await self.settings.sleep(TICK_SECONDS)
-            self.view.look_at_heartbeats(self.settings.now().timestamp())
-            self._stirred.set()
-
     async def keep_house_once(self) -> None:
         """Does what is due: releases, then growth, then the pods that wait.
 
@@ -330,13 +294,17 @@ class Extender:
         await self.granter.round()
         await self.rounds.round()
 
+    def _look_at_clock(self) -> None:
+        self.view.look_at_heartbeats(self.settings.now().timestamp())
+
     async def _catch_up(self) -> None:
         await self.view.synced()
         await self.view.refresh_nodes()
+        self.book.prepare(now=self.settings.clock())
 
     def _begin(self) -> None:
         self.waiting.adopt([*self.view.waiting_pods(), *self.view.queued_pods()])
-        self._stirred.set()
+        self._house.stir()
 
     def _stand_back(self) -> None:
         """Promises bind nobody but us: another process decides now."""
