@@ -1,4 +1,10 @@
 import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 from rich.console import Console
 
@@ -66,3 +72,47 @@ def test_more_claims_than_lines_are_counted_with_what_they_hold() -> None:
 
     assert "20 claims more" in text
     assert "200 %" in text
+
+
+LIVE = """
+import contextlib, sys
+sys.path.insert(0, sys.argv[1])
+from town import Town, add_claim, add_pool, amounts
+from vgpu_cli import app, options
+from vgpu_cli.cluster import Session
+from vgpu_kube import errors
+from vgpu_kube.resources import VGPU_CLAIMS
+
+town, looks = Town(), []
+add_pool(town)
+add_claim(town, "llm", "team-a", pods=1, allocated=amounts("40Gi", 60))
+
+@contextlib.contextmanager
+def connect(*_):
+    looks.append(1)
+    if len(looks) == 3:
+        gone = errors.Unavailable(0, "OSError", "connection refused")
+        town.fail_next(gone, resource=VGPU_CLAIMS)
+    yield Session(town, "team-a")
+
+app.app(["top", "--every", "0.5"], obj=options.Access(connect=connect))
+"""
+
+
+def test_on_a_terminal_it_goes_on_through_trouble_until_it_is_interrupted() -> None:
+    outside, inside = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "20"}
+    command = [sys.executable, "-c", LIVE, str(Path(__file__).parent)]
+    child = subprocess.Popen(command, stdin=inside, stdout=inside, stderr=inside, env=environment)
+    os.close(inside)
+    try:
+        seen = b""
+        while b"connection refused" not in seen:
+            seen += os.read(outside, 4096)  # ends with an error when the child does
+        child.send_signal(signal.SIGINT)
+        assert child.wait(timeout=20) == 0
+    finally:
+        child.kill()
+        os.close(outside)
+
+    assert b"team-a/llm" in seen

@@ -6,17 +6,19 @@ What they hold stands in their statuses; what they use comes from Prometheus, wh
 import gc
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import click
-from rich.console import RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from vgpu import values
 from vgpu_cli import drawing, metrics, options, output, reading, words
 from vgpu_cli.cluster import Session
+from vgpu_cli.faults import Fault
 from vgpu_cli.options import Access
 from vgpu_kube import errors
 from vgpu_kube.objects import Object
@@ -183,16 +185,24 @@ def top(
     if once or not console.is_terminal:
         console.print(drawn(rows, screen, most=None))
         return
-    gc.enable()  # this one stays
+    _watched(now, rows, screen, console, every)
+
+
+def _watched(
+    look: Callable[[], list[Row]], rows: list[Row], screen: Screen, console: Console, every: float
+) -> None:
+    """The table on a screen of its own until Ctrl-C; a cluster that is away for a moment is told below it."""
     from rich.live import Live
 
-    most = max(1, console.height - 3)
-    with Live(drawn(rows, screen, most=most), console=console, screen=True, auto_refresh=False) as live:
-        try:
-            while True:
-                time.sleep(every)
-                rows = now()
+    gc.enable()  # this one stays
+    most = max(1, console.height - 4)
+    with Live(console=console, screen=True, auto_refresh=False) as live, suppress(KeyboardInterrupt):
+        trouble = ""
+        while True:
+            live.update(Group(drawn(rows, screen, most=most), Text(trouble, style="red")), refresh=True)
+            time.sleep(every)
+            try:
+                rows, trouble = look(), ""
                 screen.remember(rows)
-                live.update(drawn(rows, screen, most=most), refresh=True)
-        except KeyboardInterrupt:
-            return
+            except Fault as error:
+                trouble = error.format_message()
