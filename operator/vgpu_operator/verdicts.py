@@ -10,7 +10,7 @@ from dataclasses import replace
 from vgpu import inventory, reservations, values
 from vgpu.placement import choice, eligibility, explain
 from vgpu_kube.objects import Key
-from vgpu_operator import homes
+from vgpu_operator import homes, reading
 from vgpu_operator.holdings import Holding
 
 NOT_ACCEPTED = "the pod's node selector, affinity or tolerations rule it out"
@@ -41,6 +41,7 @@ class Judge:
     def __init__(self, book: reservations.Book, hosts: Mapping[Key, homes.Host]) -> None:
         self._book = book
         self._hosts = hosts
+        self._rooms = reading.Rooms(book)
         self._no_fits: dict[str, dict[Hashable, choice.NoFit]] = {}
 
     def room_changed(self, pool: str) -> None:
@@ -92,8 +93,8 @@ class Judge:
         self, pool: values.Pool, asked: values.Request, home: homes.Home
     ) -> choice.Placement | choice.NoFit:
         reasons: dict[str, str] = {}
-        for name in self._book.nodes:
-            room = self._book.room(pool, name)
+        for room in self._rooms.of(pool):
+            name = room.node
             fits = choice.fitting(room, asked)
             sides = eligibility.sides(fits, asked)
             if not sides:
