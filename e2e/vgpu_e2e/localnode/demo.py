@@ -1,9 +1,10 @@
-"""Two inference servers on one simulated GPU, and what their slices make of it.
+"""A slice from inside, and two services that grow and shrink with their load.
 
     python -m vgpu_e2e.localnode.demo
 
-Shares of compute as allocated, CUDA's own out-of-memory error at the limit, idle compute lent and returned, a
-limit raised while the server runs; in a table that refreshes.
+First two inference servers on one simulated GPU: shares of compute as allocated, CUDA's own out-of-memory
+error at the limit, idle compute lent and returned, a limit raised while the server runs. Then, where there is
+a Prometheus, the elastic loop (``elastic_demo``).
 """
 
 import asyncio
@@ -13,9 +14,10 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 
-from vgpu_e2e import objects
-from vgpu_e2e.localnode import cuda, serving
+from vgpu_e2e import errors, objects, prometheus
+from vgpu_e2e.localnode import cuda, elastic_demo, serving
 from vgpu_e2e.localnode.bed import LocalBed
+from vgpu_e2e.localnode.elastic import ElasticBed
 from vgpu_e2e.team import Team
 
 GIB = 2**30
@@ -25,7 +27,17 @@ HEAD = ROW.format("SERVER", "MEMORY", "COMPUTE", "LENT", "USES", "THROTTLED", "R
 
 
 async def show() -> None:
-    """Run the demo."""
+    """Run both stories, or the first and what is missing for the second."""
+    await _slice_from_inside()
+    reason = prometheus.missing()
+    if reason is not None:
+        print(f"\nthe story of slices and replicas under load is left out: {reason}")
+        return
+    async with ElasticBed(gpus=2, log_level="warning") as bed:
+        await elastic_demo.play(bed)
+
+
+async def _slice_from_inside() -> None:
     async with LocalBed(gpus=1, log_level="warning") as bed:
         await bed.apply([objects.pool(compute_overcommit=100)])
         team = Team(bed.api, "demo")
@@ -106,4 +118,7 @@ def _row(name: str, server: serving.Serving, gpu_ns_before: int, seconds: float)
 
 
 if __name__ == "__main__":
-    asyncio.run(show())
+    try:
+        asyncio.run(show())
+    except errors.BedError as error:
+        sys.exit(f"demo: {error}")
