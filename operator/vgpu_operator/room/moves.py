@@ -30,6 +30,9 @@ SETTLING_SECONDS = 60.0
 LEAVING_SECONDS = 600.0
 """So long the pods of a move may take to leave before others are moved."""
 
+KEPT = frozenset({403, 422, 429, 500})
+"""How the API server keeps a pod: 429 by a budget, 500 by more than one, the others by a policy."""
+
 BEFORE_EVICTION = "eviction-before-write"
 AFTER_EVICTION = "eviction-after-write"
 
@@ -148,7 +151,7 @@ class Mover:
         for each in plan.moves:
             if not await self._evict(each, rehearsal=True):
                 self._block(pool.name, each)
-                return f"a PodDisruptionBudget keeps a pod on {plan.node} for now"
+                return f"a pod on {plan.node} may not be evicted now; its PodDisruptionBudget keeps it"
         move = _Move(
             node=plan.node, wish=wish, began_at=self._clock(), pods=plan.moves, left=list(plan.moves)
         )
@@ -164,11 +167,15 @@ class Mover:
                 self._metrics.moves.labels(pool, "evicted").inc()
                 pod, waiting = f"{each.claim.namespace}/{each.pod.name}", move.wish.request.pod.name
                 logs.event(logger, logging.INFO, "pod moved", pod=pod, node=move.node, waiting=waiting)
+                await self._tell_pod(each)
             else:
                 self._block(pool, each)
 
     async def _evict(self, move: changes.Move, *, rehearsal: bool) -> bool:
-        """Whether the pod may go, and goes; False where a budget keeps it. Raises KubeError."""
+        """Whether the pod may go, and goes; False where a budget or a policy keeps it.
+
+        Raises KubeError where the API server cannot be asked.
+        """
         options = {"preconditions": {"uid": move.pod.uid}, **({"dryRun": ["All"]} if rehearsal else {})}
         name, namespace = move.pod.name, move.claim.namespace
         body: Object = {
@@ -183,9 +190,10 @@ class Mover:
             await self._kube.create_subresource(resources.PODS, name, "eviction", body, namespace)
         except (errors.NotFound, errors.Conflict):
             return True  # it has gone meanwhile, or one of its name is another one
-        except errors.Unavailable as error:
-            if error.status != 429:
+        except errors.KubeError as error:
+            if error.status not in KEPT:
                 raise
+            logs.event(logger, logging.DEBUG, "pod kept", pod=f"{namespace}/{name}", reason=error)
             return False
         if not rehearsal:
             crash.point(AFTER_EVICTION)
@@ -207,6 +215,13 @@ class Mover:
         pods = wording.listed(f"{each.claim.namespace}/{each.pod.name} to {each.to}" for each in plan.moves)
         note = f"room for {wish.claim[0]}/{wish.request.pod.name}, by restarting {pods}"
         await self._recorder.record(regarding, EventType.NORMAL, reason, note, "MakeRoom")
+
+    async def _tell_pod(self, move: changes.Move) -> None:
+        """Says why a pod went, without naming the one that it made room for."""
+        about = {"namespace": move.claim.namespace, "name": move.pod.name, "uid": move.pod.uid}
+        regarding = {"apiVersion": "v1", "kind": "Pod", **about}
+        note = f"evicted so that a waiting pod fits on its GPU; {move.to} has room for it"
+        await self._recorder.record(regarding, EventType.NORMAL, "Moved", note, "MakeRoom")
 
     def _lapse(self) -> None:
         now = self._clock()

@@ -45,6 +45,7 @@ async def test_where_the_pool_says_so_the_pod_with_the_least_memory_is_evicted(s
     assert stage.evicted() == ["right"]
     assert "restart elsewhere" in stage.waiting()["progress"]
     assert "team-b/right" in stage.told()["PodsMoved"]
+    assert "gpu-0 has room for it" in stage.told()["Moved"]
 
 
 async def test_one_move_at_a_time_however_long_its_pods_take_to_leave(stage: "Stage") -> None:
@@ -64,6 +65,21 @@ async def test_what_a_budget_keeps_is_left_and_the_next_cheapest_moved(stage: "S
     def kept(request: Request, moment: Moment) -> None:
         if request.subresource == "eviction" and request.name == "right" and moment is Moment.BEFORE:
             raise BUDGET
+
+    stage.cluster.on_request = kept
+    await stage.waits(amounts(60, 20))
+    await stage.clock.advance(3)
+
+    assert stage.evicted() == ["left"]
+
+
+async def test_a_pod_that_a_policy_keeps_holds_nobody_else_up(stage: "Stage") -> None:
+    await stage.pool(reclaim={"moves": "Evict"})
+    await halved(stage)
+
+    def kept(request: Request, moment: Moment) -> None:
+        if request.subresource == "eviction" and request.name == "right" and moment is Moment.BEFORE:
+            raise errors.Forbidden(403, "Forbidden", "a policy of the team keeps it")
 
     stage.cluster.on_request = kept
     await stage.waits(amounts(60, 20))
