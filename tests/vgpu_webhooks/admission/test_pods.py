@@ -93,6 +93,15 @@ def test_pods_of_a_shared_slice_request_the_marker_only() -> None:
     assert pods.resources(shared) == {"vgpu.dev/slice": "1"}
 
 
+def test_resources_are_written_as_the_api_server_stores_them() -> None:
+    asked = values.Amounts(memory_bytes=8000 * values.MIB, compute_percent=50)
+
+    found = pods.resources(replace(CLAIM, requests=asked, device_count=20))
+
+    assert found["vgpu.dev/memory-mib"] == "160k"
+    assert found["vgpu.dev/compute-percent"] == "1k"
+
+
 def test_other_resources_stay() -> None:
     asking = pod()
     asking["spec"]["containers"][0]["resources"] = {"limits": {"cpu": "2"}, "claims": [{"name": "c"}]}

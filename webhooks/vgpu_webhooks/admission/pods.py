@@ -79,9 +79,18 @@ def resources(claim: values.Claim) -> dict[str, str]:
         return marker
     mebibytes = -(-claim.requests.memory_bytes // values.MIB)
     return marker | {
-        names.MEMORY_RESOURCE: str(mebibytes * claim.device_count),
-        names.COMPUTE_RESOURCE: str(claim.requests.compute_percent * claim.device_count),
+        names.MEMORY_RESOURCE: _written(mebibytes * claim.device_count),
+        names.COMPUTE_RESOURCE: _written(claim.requests.compute_percent * claim.device_count),
     }
+
+
+def _written(count: int) -> str:
+    """A number as the API server stores it, 8000 as 8k: so what comes back compares equal."""
+    for suffix in ("", "k", "M", "G"):
+        if count % 1000 or not count:
+            return f"{count}{suffix}"
+        count //= 1000
+    return f"{count}T"
 
 
 def bearer(containers: list[Object]) -> int:
