@@ -80,6 +80,7 @@ def test_what_hami_knew_of_the_pod_is_gone_and_the_rest_stays() -> None:
         ({hami.COUNT: 2}, {"memory": "24576Mi", "computePercent": 100}, 100, True),
         ({hami.COUNT: 1, hami.MEMORY: 3000}, {"memory": "3000Mi", "computePercent": 10}, 100, False),
         ({hami.MEMORY: "3000", hami.CORES: "0"}, {"memory": "3000Mi", "computePercent": 10}, 100, False),
+        ({hami.MEMORY: "8k"}, {"memory": "8000Mi", "computePercent": 10}, 100, False),
         ({hami.COUNT: 1, hami.PERCENT: 50}, {"memory": "12288Mi", "computePercent": 10}, 100, False),
         (
             {hami.COUNT: 1, hami.MEMORY: 3000, hami.CORES: 100},
@@ -181,7 +182,7 @@ async def test_the_pod_is_joined_to_a_claim_that_is_still_to_come(
 
     assert (await asked(followed, answers.validate_pod, joined)).allowed
     assert joined["spec"]["schedulerName"] == "vgpu-scheduler"
-    assert joined["spec"]["containers"][0]["resources"]["requests"]["vgpu.dev/memory-mib"] == "8000"
+    assert joined["spec"]["containers"][0]["resources"]["requests"]["vgpu.dev/memory-mib"] == "8k"
     promised = hami.promised(joined, "team-a")
     assert promised is not None
     assert claim_api.to_values(promised).requests.compute_percent == 30

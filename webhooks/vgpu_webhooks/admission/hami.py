@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import orjson
 
 from vgpu import values
-from vgpu.api import InvalidObject, names
+from vgpu.api import InvalidObject, names, quantity
 from vgpu.api import claim as claim_api
 from vgpu.placement import selection
 from vgpu_kube.objects import Object
@@ -162,14 +162,19 @@ def _resources(container: Object) -> Object:
 
 
 def _number(name: str, found: object) -> int:
-    text, most = str(found), {CORES: 100, PERCENT: 100, COUNT: 64, PRIORITY: 1}.get(name, 2**30)
+    """A whole number as the API server stores it, which writes 8000 as 8k."""
+    most = {CORES: 100, PERCENT: 100, COUNT: 64, PRIORITY: 1}.get(name, 2**30)
     least = 0 if name in (CORES, PRIORITY) else 1
-    if not text.isdecimal() or len(text) > 10 or not least <= int(text) <= most:
+    try:
+        number = quantity.parse_bytes(str(found))
+    except ValueError:
+        number = -1
+    if not least <= number <= most:
         raise UntranslatableError(
             f"expected a whole number from {least} to {most} in {name}, found {shape.described(found)}; "
             "correct it"
         )
-    return int(text)
+    return number
 
 
 def _expressions(annotations: Object) -> Iterator[Object]:
