@@ -56,7 +56,7 @@ def decide(
             reason=values.Reason.POOL_NOT_FOUND,
             message=f"there is no VGPUPool {entry.pool_name} to grow in",
         )
-    return _refused(pool, followed, entry, used) or change
+    return refused(pool, followed, entry, used) or change
 
 
 async def carry(
@@ -102,9 +102,10 @@ async def _write(kube: Kube, change: ledger.Change) -> Object:
     return raw
 
 
-def _refused(
+def refused(
     pool: values.Pool, node: values.Node, entry: values.Slice, used: Mapping[str, values.Amounts]
 ) -> values.Refusal | None:
+    """Why the extender would not grant a slice what it wishes, None where it would."""
     charged = inventory.charged(entry, node.enforced.get(entry.id))
     wanted = entry.wanted or entry.allocated
     extra = (wanted - charged).at_least(values.NOTHING).times(len(entry.device_uuids))

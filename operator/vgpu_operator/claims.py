@@ -53,7 +53,8 @@ class Claims:
         with self._metrics.reconciles.labels("VGPUClaim").time():
             refusal = None if claim.meta.deleting else await self._carry_edit(claim)
             facts = self._facts(claim, refusal)
-            if facts.pool_name is not None and (facts.waiting or refusal is not None):
+            unsettled = facts.waiting or refusal is not None or facts.refused_growth is not None
+            if facts.pool_name is not None and unsettled:
                 self._unsettled[key] = (facts.pool_name, self._rooms[facts.pool_name])
             wish = _wish(key, facts)
             self._wishes.put(wish) if wish is not None else self._wishes.drop(key)
@@ -101,6 +102,17 @@ class Claims:
             refusals += [refusal] if refusal is not None else []
         return refusals[0] if refusals else None
 
+    def _refused_growth(self, claim: values.Claim) -> values.Refusal | None:
+        """Why the first of the claim's open wishes is not granted; None where none is open or all will be."""
+        book = self._view.book
+        for holding in self._view.slices_of(claim):
+            node, pool = book.nodes.get(holding.node), book.pools.get(holding.slice.pool_name)
+            if holding.slice.wanted is not None and node is not None and pool is not None:
+                refusal = bounds.refused(pool, node, holding.slice, book.used(pool.name))
+                if refusal is not None:
+                    return refusal
+        return None
+
     def _facts(self, claim: known.Claim, refusal: values.Refusal | None) -> claim_conditions.Facts:
         view, asked = self._view, claim.claim
         pool_name = view.pool_name_of(asked)
@@ -118,6 +130,7 @@ class Claims:
             verdict=verdict,
             gang=gang,
             refused_edit=refusal,
+            refused_growth=self._refused_growth(asked),
             help=explaining.hint(self._wishes.finding((claim.meta.namespace, claim.meta.name))),
             deleting=claim.meta.deleting,
             outcome=self.loop.outcome((claim.meta.namespace, claim.meta.name)) if self.loop else None,

@@ -12,6 +12,7 @@ from vgpu import values
 from vgpu.api.conditions import ClaimCondition, Condition, Reason, Status
 from vgpu.placement import choice
 from vgpu_operator import claim_conditions, known
+from vgpu_operator.elasticity import outcomes
 from vgpu_operator.holdings import Holding
 
 CLAIM = values.Claim(
@@ -259,3 +260,37 @@ def test_every_state_has_all_six_conditions_with_reasons_of_the_table(
 
     assert [each.type for each in told] == list(ClaimCondition)
     assert all(each.message for each in told)
+
+
+def test_growth_that_is_not_granted_says_why() -> None:
+    refusal = values.Refusal(reason=values.Reason.NO_FIT, message="20 % more asked of GPU-0; it has 5 % free")
+    wishing = replace(make.slice_(), wanted=make.amounts(16, 45))
+
+    told = says(ClaimCondition.RESIZING, facts(holdings=(holding(wishing),), refused_growth=refusal))
+
+    assert (told.status, told.reason) == (Status.UNKNOWN, Reason.DEFERRED)
+    assert told.message == "growth waits: 20 % more asked of GPU-0; it has 5 % free"
+
+
+def test_what_the_elastic_loop_came_to_is_told() -> None:
+    outcome = outcomes.Outcome(
+        scaling=outcomes.Told(reason=Reason.AT_MAX_REPLICAS, message="more than maxReplicas 4"),
+        sizing=outcomes.Told(reason=Reason.METRICS_UNAVAILABLE, message="slices keep their size"),
+    )
+
+    limited = says(ClaimCondition.SCALING_LIMITED, facts(outcome=outcome))
+    resizing = says(ClaimCondition.RESIZING, facts(outcome=outcome))
+
+    assert (limited.status, limited.reason) == (Status.TRUE, Reason.AT_MAX_REPLICAS)
+    assert (resizing.status, resizing.reason) == (Status.UNKNOWN, Reason.METRICS_UNAVAILABLE)
+
+
+def test_a_claim_that_scales_says_when_no_loop_runs_or_none_has_looked() -> None:
+    target = values.Target(api_version="apps/v1", kind="Deployment", name="llm")
+    scaled = replace(CLAIM, scaling=values.Scaling(target=target, max_replicas=2))
+
+    alone = says(ClaimCondition.SCALING_LIMITED, facts(claim=scaled))
+    early = says(ClaimCondition.SCALING_LIMITED, facts(claim=scaled, loop_runs=True))
+
+    assert (alone.reason, early.reason) == (Reason.METRICS_UNAVAILABLE, Reason.PENDING_EVALUATION)
+    assert "--prometheus-url" in alone.message

@@ -15,8 +15,8 @@ class Facts:
 
     ``waiting`` are the pods without a slice and ``verdict`` what placement says of the first of them;
     ``largest_bytes`` is the most memory that one device of the pool may promise, ``refused_edit`` why an
-    edit of the bounds stays out of the ledger. ``gang`` is how pods stand that start together,
-    and ``help`` what would let the first waiting pod in, in words.
+    edit of the bounds stays out of the ledger, ``refused_growth`` why a wish to grow is not granted. ``gang``
+    is how pods stand that start together, and ``help`` what would let the first waiting pod in, in words.
     ``outcome`` is what the elastic loop last came to, None before its first look or where none runs.
     """
 
@@ -33,6 +33,7 @@ class Facts:
     deleting: bool
     gang: str = ""
     help: str = ""
+    refused_growth: values.Refusal | None = None
     outcome: Outcome | None = None
     loop_runs: bool = False
 

@@ -21,6 +21,8 @@ def condition(facts: Facts) -> Condition:
     if shrinking:
         message = f"limits on {nodes_of(shrinking)} go down to {_targets(shrinking)}"
         return saying.true(KIND, Reason.SHRINKING, message)
+    if facts.refused_growth is not None:
+        return saying.unknown(KIND, Reason.DEFERRED, f"growth waits: {facts.refused_growth.message}")
     growing = [each for each in facts.holdings if each.slice.wanted is not None or _grows(each)]
     if growing:
         message = f"slices on {nodes_of(growing)} grow to {_targets(growing)}"
