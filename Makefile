@@ -14,7 +14,7 @@ KEEP ?=
 
 export PYTHONHASHSEED := 0
 
-.PHONY: help setup controlplane realnode fmt generate lint types test unit shim sanitize e2e demo cluster clean \
+.PHONY: help setup controlplane realnode browser fmt generate lint types test unit shim sanitize e2e demo cluster clean \
   bench-scheduling bench-placement bench-shim bench-elasticity bench-agent bench-gpu
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ controlplane: setup ## Build etcd and Kubernetes once into the cache (about ten 
 realnode: ## Packages for the cases on a real kubelet (Debian, root); they are skipped without
 	@apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 	  containerd runc busybox-static containernetworking-plugins iproute2 prometheus >/dev/null
+
+browser: ## Chromium for the test that looks at kubectl vgpu report (Debian, root); it is skipped without
+	@apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null
 
 fmt: setup ## Format and fix what can be fixed
 	@$(BIN)/ruff format $(wildcard $(ROOMS)) && $(BIN)/ruff check --fix $(wildcard $(ROOMS))
