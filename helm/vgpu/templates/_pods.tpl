@@ -41,14 +41,19 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
-{{/* Restarted when it says that it cannot go on, left out until it knows the cluster; takes port and scheme. */}}
+{{/* Given time to start, restarted when it cannot go on, left out until it knows the cluster; takes port and scheme. */}}
 {{- define "vgpu.probes" -}}
+{{- $scheme := .scheme | default "HTTP" }}
+startupProbe:
+  httpGet: {path: /healthz, port: {{ .port }}, scheme: {{ $scheme }}}
+  periodSeconds: 1
+  failureThreshold: 120
+  timeoutSeconds: 5
 livenessProbe:
-  httpGet: {path: /healthz, port: {{ .port }}, scheme: {{ .scheme | default "HTTP" }}}
-  initialDelaySeconds: 10
+  httpGet: {path: /healthz, port: {{ .port }}, scheme: {{ $scheme }}}
   timeoutSeconds: 5
 readinessProbe:
-  httpGet: {path: /readyz, port: {{ .port }}, scheme: {{ .scheme | default "HTTP" }}}
+  httpGet: {path: /readyz, port: {{ .port }}, scheme: {{ $scheme }}}
   periodSeconds: 2
   timeoutSeconds: 5
 {{- end }}
