@@ -35,7 +35,7 @@ async def test_what_does_not_fit_waits_and_says_why_per_group_of_nodes(bed: plat
     bound = await team.condition("large", "Bound", reason="NoFit")
 
     assert "2 nodes: no GPU with 50 GiB memory free" in bound["message"]
-    assert "no GPU with 50 GiB memory free" in await _scheduling_message(team)
+    await process.until(lambda: _told(team), timeout_seconds=5, awaited="an Event that says why")
 
 
 async def test_a_bound_pod_carries_its_devices_and_its_slice(bed: platform.Bed, team: Team) -> None:
@@ -160,15 +160,8 @@ async def _requests_become(bed: platform.Bed, wished: values.Amounts) -> None:
     await process.until(reached, timeout_seconds=10, awaited=f"a floor of {wished}")
 
 
-async def _scheduling_message(team: Team) -> str:
-    messages: list[str] = []
-
-    async def told() -> bool:
-        for pod in await team.pods():
-            found = {each["type"]: each for each in pod["status"].get("conditions", [])}
-            if found.get("PodScheduled", {}).get("status") == "False":
-                messages.append(found["PodScheduled"]["message"])
-        return bool(messages)
-
-    await process.until(told, timeout_seconds=10, awaited="a pod that says why it waits")
-    return messages[-1]
+async def _told(team: Team) -> bool:
+    """Whether an Event of the queue on one of the team's pods says why it waits."""
+    path = f"/apis/events.k8s.io/v1/namespaces/{team.namespace}/events"
+    events, _ = await team.api.list(path, parameters={"fieldSelector": "reason=NoFit"})
+    return any("no GPU with 50 GiB memory free" in each["note"] for each in events)
