@@ -8,6 +8,13 @@
 #include <stdint.h>
 #include <string.h>
 
+/* A second body for processors with AVX2, chosen when the library is loaded; the results are the same. */
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+#define VECTORS __attribute__((target_clones("avx2", "default"), optimize("O3")))
+#else
+#define VECTORS
+#endif
+
 enum { MOST_CARDS = 64, MOST_SHAPES = 1024, WHOLE = 1000000 };
 
 struct shape {
@@ -153,17 +160,22 @@ static int64_t worth_of(const struct card *card, const struct kind *kind) {
   return dimensions ? sum / dimensions : 0;
 }
 
+/* The shapes column by column: the loops over them are the hot ones, and compilers turn these into vectors. */
+struct columns {
+  int64_t memory[MOST_SHAPES], compute[MOST_SHAPES];
+};
+
 /* One node of a grid while a request is tried on it. */
 struct trial {
   const struct outlook *outlook;
+  const struct columns *columns;
   const struct kind *kinds;
   const struct ask *ask;
   const struct card *cards;
   int64_t cpu, free;
   int count, found;
-  int at[MOST_CARDS];        /* the cards that fit, the tightest first, the first first on ties */
-  int64_t usable[MOST_SHAPES]; /* per shape: the worth of the cards that fit it, and their number */
-  int32_t fitting[MOST_SHAPES];
+  int at[MOST_CARDS]; /* the cards that fit, the tightest first, the first first on ties */
+  int64_t usable[MOST_SHAPES], fitting[MOST_SHAPES]; /* per shape: worth and number of the cards that fit it */
   double stranded;
 };
 
@@ -199,12 +211,17 @@ static struct card taken_from(const struct trial *on, const struct card *card) {
   return left;
 }
 
+static void lay_out(struct columns *columns, const struct outlook *outlook) {
+  for (int s = 0; s < outlook->shape_count; s++) {
+    columns->memory[s] = outlook->shapes[s].memory;
+    columns->compute[s] = outlook->shapes[s].compute;
+  }
+}
+
 /* Lays out the node `slot`; 0 where the request does not fit it. */
-static int try(struct trial *on, const struct outlook *outlook, const struct grid *grid, const struct ask *ask,
-               int64_t slot) {
-  on->outlook = outlook;
+static int try(struct trial *on, const struct grid *grid, int64_t slot) {
+  const struct ask *ask = on->ask;
   on->kinds = grid->kinds;
-  on->ask = ask;
   on->cards = grid->cards + slot * grid->stride;
   on->cpu = grid->cpus[slot];
   on->count = (int)grid->counts[slot];
@@ -216,55 +233,60 @@ static int try(struct trial *on, const struct outlook *outlook, const struct gri
   return 1;
 }
 
-/* What each shape can use of the node as it is, and what is stranded there. */
-static void weigh(struct trial *on) {
+/* Adds a card to what each shape can use, or with `sign` -1 takes it away. */
+VECTORS static void add(const struct trial *on, const struct card *card, int64_t sign, int64_t *usable,
+                        int64_t *fitting) {
   const struct outlook *outlook = on->outlook;
-  on->free = 0;
-  on->stranded = 0;
-  for (int i = 0; i < on->count; i++) on->free += on->cards[i].worth;
+  const int shapes = outlook->shape_count;
+  const int64_t *worths = outlook->worths + card->kind * shapes;
+  const int64_t *memory = on->columns->memory, *compute = on->columns->compute;
+  const int64_t has = card->memory, does = card->compute, worth = sign * card->worth;
+  if (card->worth <= 0) return;
+  for (int s = 0; s < shapes; s++) {
+    const int64_t fit = -(int64_t)((has >= memory[s]) & (does >= compute[s]) & (worths[s] >= 0));
+    usable[s] += fit & worth;
+    fitting[s] += fit & sign;
+  }
+}
+
+/* The weighted sum over the shapes, in their order. */
+static double weighted(const struct outlook *outlook, int64_t cpu, int64_t free, const int64_t *usable,
+                       const int64_t *fitting) {
+  double stranded = 0;
   for (int s = 0; s < outlook->shape_count; s++) {
     const struct shape *shape = &outlook->shapes[s];
-    on->usable[s] = 0;
-    on->fitting[s] = 0;
-    for (int i = 0; i < on->count; i++) {
-      const struct card *card = &on->cards[i];
-      if (card->worth > 0 && fits(card, shape, outlook->worths[card->kind * outlook->shape_count + s])) {
-        on->usable[s] += card->worth;
-        on->fitting[s]++;
-      }
-    }
-    const int can = shape->gpus && shape->cpu <= on->cpu && on->fitting[s] >= shape->gpus;
-    on->stranded += outlook->weights[s] * (double)(on->free - (can ? on->usable[s] : 0));
+    const int can = (shape->gpus != 0) & (shape->cpu <= cpu) & (fitting[s] >= shape->gpus);
+    stranded += outlook->weights[s] * (double)(free - (-(int64_t)can & usable[s]));
   }
+  return stranded;
+}
+
+/* What each shape can use of the node as it is, and what is stranded there. */
+static void weigh(struct trial *on) {
+  const size_t size = (size_t)on->outlook->shape_count * sizeof *on->usable;
+  memset(on->usable, 0, size);
+  memset(on->fitting, 0, size);
+  on->free = 0;
+  for (int i = 0; i < on->count; i++) {
+    on->free += on->cards[i].worth;
+    add(on, &on->cards[i], 1, on->usable, on->fitting);
+  }
+  on->stranded = weighted(on->outlook, on->cpu, on->free, on->usable, on->fitting);
 }
 
 /* What is stranded once the cards of the move are taken: only those differ from what `weigh` found. */
 static double stranded_after(const struct trial *on, const struct move *move) {
-  const struct outlook *outlook = on->outlook;
-  const int gpus = on->ask->shape.gpus;
-  const int64_t cpu = on->cpu - on->ask->shape.cpu;
-  struct card left[MOST_CARDS];
-  int64_t free = on->free;
-  double stranded = 0;
-  for (int i = 0; i < gpus; i++) {
-    const struct card *card = &on->cards[on->at[move->from + i]];
-    left[i] = taken_from(on, card);
-    free += left[i].worth - card->worth;
+  const size_t size = (size_t)on->outlook->shape_count * sizeof *on->usable;
+  int64_t usable[MOST_SHAPES], fitting[MOST_SHAPES], free = on->free;
+  memcpy(usable, on->usable, size);
+  memcpy(fitting, on->fitting, size);
+  for (int i = move->from; i < move->from + on->ask->shape.gpus; i++) {
+    const struct card *card = &on->cards[on->at[i]], left = taken_from(on, card);
+    free += left.worth - card->worth;
+    add(on, card, -1, usable, fitting);
+    add(on, &left, 1, usable, fitting);
   }
-  for (int s = 0; s < outlook->shape_count; s++) {
-    const struct shape *shape = &outlook->shapes[s];
-    int64_t usable = on->usable[s];
-    int fitting = on->fitting[s];
-    for (int i = 0; i < gpus; i++) {
-      const struct card *card = &on->cards[on->at[move->from + i]];
-      const int64_t worth = outlook->worths[card->kind * outlook->shape_count + s];
-      if (card->worth > 0 && fits(card, shape, worth)) usable -= card->worth, fitting--;
-      if (left[i].worth > 0 && fits(&left[i], shape, worth)) usable += left[i].worth, fitting++;
-    }
-    const int can = shape->gpus && shape->cpu <= cpu && fitting >= shape->gpus;
-    stranded += outlook->weights[s] * (double)(free - (can ? usable : 0));
-  }
-  return stranded;
+  return weighted(on->outlook, on->cpu - on->ask->shape.cpu, free, usable, fitting);
 }
 
 /* The different moves on the node, each with its bound; returns their number. */
@@ -297,12 +319,14 @@ static int too_large(const struct outlook *outlook, const struct grid *grid) {
  * Returns -1 for what is too large. */
 int vgpu_bounds(const struct outlook *outlook, const struct grid *grid, const struct ask *ask,
                 const int64_t *slots, int64_t slot_count, double *bounds) {
-  struct trial on;
+  struct columns columns;
+  struct trial on = {.outlook = outlook, .columns = &columns, .ask = ask};
   struct move moves[MOST_CARDS];
   if (too_large(outlook, grid)) return -1;
+  lay_out(&columns, outlook);
   for (int64_t n = 0; n < slot_count; n++) {
     bounds[n] = INFINITY;
-    if (!try(&on, outlook, grid, ask, slots[n])) continue;
+    if (!try(&on, grid, slots[n])) continue;
     const int count = moves_on(&on, moves);
     for (int i = 0; i < count; i++)
       if (moves[i].bound < bounds[n]) bounds[n] = moves[i].bound;
@@ -345,9 +369,11 @@ static double score_of(const struct trial *on, const struct move *move, int64_t 
  * too large or does not fit. */
 int vgpu_choose(const struct outlook *outlook, const struct grid *grid, const struct ask *ask, int64_t slot,
                 int64_t *before, double *score, int32_t *chosen) {
-  struct trial on;
+  struct columns columns;
+  struct trial on = {.outlook = outlook, .columns = &columns, .ask = ask};
   struct move moves[MOST_CARDS];
-  if (too_large(outlook, grid) || !try(&on, outlook, grid, ask, slot)) return -1;
+  if (too_large(outlook, grid) || !try(&on, grid, slot)) return -1;
+  lay_out(&columns, outlook);
   if (*before < 0) *before = left_over(outlook, on.cpu, on.cards, on.count);
   const int count = moves_on(&on, moves);
   int best = -1;
