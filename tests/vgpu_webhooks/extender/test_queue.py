@@ -278,6 +278,25 @@ async def test_a_write_that_fails_is_tried_again(stage: "Stage", verb: str) -> N
     stage.check_invariants()
 
 
+async def test_what_fails_while_the_lease_is_in_doubt_is_taken_up_again(stage: "Stage") -> None:
+    stage.add_nodes(4)
+    stage.add_pool()
+    stage.add_claim(memory="80Gi")
+    process = await stage.start()
+    lost = errors.Unavailable(0, "Timeout", "no answer in time")
+    stage.cluster.fail_next(lost, resource=resources.LEASES, times=3)
+    stage.cluster.fail_next(lost, verb="patch_merge", resource=resources.PODS, times=3)
+    for index in range(4):
+        stage.queue_pod(f"p{index}")
+    await stage.clock.advance(4.6)
+    assert not process.served.lead.active
+
+    await stage.clock.advance(10)
+
+    assert len(stage.nominated()) == 4
+    stage.check_invariants()
+
+
 async def test_a_pod_deleted_while_it_waits_is_forgotten(stage: "Stage") -> None:
     stage.add_nodes(1)
     stage.add_pool()
