@@ -18,6 +18,7 @@ from vgpu_operator.elasticity.scalers import Scaler
 from vgpu_operator.elasticity.series import Trouble
 from vgpu_operator.elasticity.signals import Signals
 
+NOBODY_SERVES = Trouble("no pod serves yet")
 ANY_POD = values.PodRef(name="another", uid="another")
 
 
@@ -96,6 +97,8 @@ def _trouble(
     if scaler.scale is not None and scaler.scale.wished == 0 and scaling is not None:
         found = assembly.answer(signals, scaling.wake_query, now=now)
         return Trouble(f"idle.wake: {found.reason}") if isinstance(found, Trouble) else None
+    if not any(subject.ready(each) for each in subject.holdings):
+        return NOBODY_SERVES
     found = assembly.answer(signals, scaling.workload_query if scaling else None, now=now)
     if isinstance(found, Trouble):
         return Trouble(f"workload: {found.reason}")
@@ -103,8 +106,6 @@ def _trouble(
         return None
     if signals.trouble is not None:
         return signals.trouble
-    if not any(subject.ready(each) for each in subject.holdings):
-        return Trouble("no pod serves yet")
     newest = assembly.newest_of(remembered.uses)
     if newest is None or now - newest > settings.DEFAULT.stale_seconds:
         return Trouble("Prometheus has no recent use of its slices; does it scrape the agents?")
@@ -150,8 +151,7 @@ def scaling_told(judged: Judgement, scaler: Scaler, scaling: values.Scaling | No
     if scaler.other is not None or scaling is None:
         return scaler.other or Told(reason=Reason.NOT_SCALED, message="replicas are the workload's own")
     if judged.trouble is not None:
-        message = f"replicas stay as they are: {judged.trouble.reason}"
-        return Told(reason=Reason.METRICS_UNAVAILABLE, message=message)
+        return _held("replicas stay as they are", judged.trouble)
     needed = judged.decided.inputs.get("neededReplicas", 0)
     if judged.short_of is not None:
         short = judged.short_of
@@ -167,9 +167,15 @@ def scaling_told(judged: Judgement, scaler: Scaler, scaling: values.Scaling | No
 def sizing_told(judged: Judgement) -> Told | None:
     """What Resizing says beside the ledger; None where there is nothing to add."""
     if judged.trouble is not None:
-        message = f"slices keep their size: {judged.trouble.reason}"
-        return Told(reason=Reason.METRICS_UNAVAILABLE, message=message)
+        return _held("slices keep their size", judged.trouble)
     if judged.decided.limited:
         message = "the work needs more compute than the limits, quota and devices of its slices have"
         return Told(reason=Reason.DEFERRED, message=message)
     return None
+
+
+def _held(what: str, trouble: Trouble) -> Told:
+    """Of what nobody serves yet nothing is missing; it has only not begun."""
+    begins = trouble is NOBODY_SERVES
+    reason = Reason.PENDING_EVALUATION if begins else Reason.METRICS_UNAVAILABLE
+    return Told(reason=reason, message=f"{what}: {trouble.reason}")

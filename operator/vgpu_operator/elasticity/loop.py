@@ -108,6 +108,7 @@ class Loop:
             past = await self._listen(new, HISTORY_SECONDS)
             for key, each in new.items():
                 self._remembered[key] = _recalled(each, past, now=self._now())
+                await asyncio.sleep(0)  # others have work besides
         signals = await self._listen(subjects, LATELY_SECONDS)
         self._counts.show_signals(signals)
         for key, each in subjects.items():
@@ -117,6 +118,7 @@ class Loop:
                 logs.event(logger, logging.WARNING, "look put off", claim=key, reason=error)
             except Exception:  # a mistake over one claim must not end the work on all others
                 logger.exception("look failed claim=%s", key)
+            await asyncio.sleep(0)
 
     async def _listen(self, subjects: dict[Key, Subject], seconds: int) -> Signals:
         end = int(self._now())

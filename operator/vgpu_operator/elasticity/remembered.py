@@ -11,7 +11,7 @@ from vgpu.elasticity import facts, work
 from vgpu.elasticity.state import State
 from vgpu_operator.elasticity.signals import Use
 
-RAW_SAMPLES = 600
+RAW_SAMPLES = 300
 """Samples kept as heard, for the day that their unit changes."""
 
 

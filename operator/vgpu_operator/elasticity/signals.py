@@ -14,8 +14,8 @@ from vgpu_operator.elasticity.series import Series, Trouble
 LATELY_SECONDS = 20
 """How far back every look asks: enough for a look that was late, and to tell what is stale."""
 
-HISTORY_SECONDS = 600
-"""How far back the first look at a claim asks: what a restarted loop can know."""
+HISTORY_SECONDS = 300
+"""How far back the first look at a claim asks: what a restarted loop can know; replicas look back as far."""
 
 PEAK_SECONDS = 300
 """Memory is sized for the peak of so long."""

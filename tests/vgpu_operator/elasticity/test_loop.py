@@ -460,6 +460,20 @@ async def test_a_target_that_does_not_exist_is_named(stage: Stage) -> None:
     assert "Deployment llm does not exist or has no scale subresource" in message
 
 
+async def test_a_service_that_has_not_begun_is_not_said_to_lack_metrics(stage: Stage) -> None:
+    await stage.claim(scaling={})
+    about = {"metadata": {"name": "llm", "namespace": "team-a"}, "spec": {"replicas": 1}}
+    stage.cluster.add(DEPLOYMENTS, about)
+    await stage.pod("llm-0", ready=False)
+
+    await stage.run(10)
+
+    assert stage.says("ScalingLimited")[1:] == (
+        "PendingEvaluation",
+        "replicas stay as they are: no pod serves yet",
+    )
+
+
 async def test_memory_grows_once_for_each_refused_allocation(stage: Stage) -> None:
     await stage.claim(scaling={})
     await stage.deployment()
