@@ -1,0 +1,1 @@
+"""What making room costs the operator: plans and explanations over a large, full cluster."""
