@@ -126,8 +126,10 @@ def totals(found: Iterable[devices.Found], pools: Iterable[values.Pool], owner: 
     ]
     capacities = [_largest(each, promises) for each in healthy]
     return {
-        names.MEMORY_RESOURCE: str(sum(each.memory_bytes for each in capacities) // values.MIB),
-        names.COMPUTE_RESOURCE: str(sum(each.compute_percent for each in capacities)),
+        names.MEMORY_RESOURCE: quantity.format_count(
+            sum(each.memory_bytes for each in capacities) // values.MIB
+        ),
+        names.COMPUTE_RESOURCE: quantity.format_count(sum(each.compute_percent for each in capacities)),
         names.SLICE_RESOURCE: _pods(owner) if healthy else "0",
     }
 

@@ -69,3 +69,17 @@ def format_bytes(memory_bytes: int) -> str:
     trailing_zeros = (memory_bytes & -memory_bytes).bit_length() - 1
     step = min(trailing_zeros // 10, len(_BINARY) - 1)
     return f"{memory_bytes >> 10 * step}{_BINARY[step]}"
+
+
+def format_count(count: int) -> str:
+    """The text in which the API server stores so many of an extended resource: 8000 as ``8k``.
+
+    Raises ValueError where they are negative.
+    """
+    if count < 0:
+        raise ValueError(f"expected a count from 0 on, found {count}; correct the subtraction before it")
+    for suffix in ("", "k", "M", "G"):
+        if count % 1000 or not count:
+            return f"{count}{suffix}"
+        count //= 1000
+    return f"{count}T"

@@ -121,3 +121,19 @@ def test_nothing_is_written_without_a_suffix() -> None:
 def test_negative_bytes_are_never_written() -> None:
     with pytest.raises(ValueError, match=r"expected bytes from 0 on, found -1"):
         quantity.format_bytes(-1)
+
+
+@given(st.integers(min_value=0, max_value=10**14))
+def test_a_count_is_written_exactly(count: int) -> None:
+    assert quantity.parse_bytes(quantity.format_count(count)) == count
+
+
+def test_thousands_are_written_by_their_suffix() -> None:
+    written = [quantity.format_count(each) for each in (0, 999, 8000, 8192, 2_000_000, 81_920_000)]
+
+    assert written == ["0", "999", "8k", "8192", "2M", "81920k"]
+
+
+def test_negative_counts_are_never_written() -> None:
+    with pytest.raises(ValueError, match="expected a count from 0 on, found -1"):
+        quantity.format_count(-1)

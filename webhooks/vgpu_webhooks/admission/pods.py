@@ -8,7 +8,7 @@ what the pod's other containers see by subPath. A policy keeps them away from de
 from collections.abc import Mapping
 
 from vgpu import values
-from vgpu.api import names
+from vgpu.api import names, quantity
 from vgpu_kube.objects import Object
 from vgpu_webhooks.admission import shape
 
@@ -79,18 +79,9 @@ def resources(claim: values.Claim) -> dict[str, str]:
         return marker
     mebibytes = -(-claim.requests.memory_bytes // values.MIB)
     return marker | {
-        names.MEMORY_RESOURCE: _written(mebibytes * claim.device_count),
-        names.COMPUTE_RESOURCE: _written(claim.requests.compute_percent * claim.device_count),
+        names.MEMORY_RESOURCE: quantity.format_count(mebibytes * claim.device_count),
+        names.COMPUTE_RESOURCE: quantity.format_count(claim.requests.compute_percent * claim.device_count),
     }
-
-
-def _written(count: int) -> str:
-    """A number as the API server stores it, 8000 as 8k: so what comes back compares equal."""
-    for suffix in ("", "k", "M", "G"):
-        if count % 1000 or not count:
-            return f"{count}{suffix}"
-        count //= 1000
-    return f"{count}T"
 
 
 def bearer(containers: list[Object]) -> int:
