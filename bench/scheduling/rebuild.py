@@ -5,14 +5,16 @@ of admission are taken down first, so nothing is measured on the bed after this.
 """
 
 import asyncio
+import datetime
 import time
 from collections.abc import Iterator
 
 import aiohttp
 
 from scheduling import costs, report
+from vgpu import inventory
 from vgpu.api import names
-from vgpu_e2e import gpunodes, objects, platform
+from vgpu_e2e import gpunodes, objects, platform, process
 from vgpu_e2e.rest import JSON_PATCH, Object
 from vgpu_e2e.team import Team
 
@@ -38,6 +40,9 @@ async def measure(bed: platform.Bed, *, gpus: int, slices: int, seconds: float) 
     await bed.kubelet.__aexit__(None, None, None)  # nobody is to run the pods: that is not measured
     await _open_doors(bed)
     written = await _fill(bed, team, gpus=gpus, slices=slices, seconds=seconds)
+    await process.until(
+        lambda: _beating(bed), timeout_seconds=seconds, awaited="a heartbeat of each node after the rush"
+    )
     extender.process.start()
     await extender.ready(timeout_seconds=120)
     await extender.process.killed()
@@ -55,6 +60,15 @@ async def measure(bed: platform.Bed, *, gpus: int, slices: int, seconds: float) 
         cpu_seconds=cost.cpu_seconds,
         memory_mib=cost.memory_mib,
     )
+
+
+async def _beating(bed: platform.Bed) -> bool:
+    """Whether each node's agent has written lately; silent nodes would take no pod."""
+    nodes, _ = await bed.api.list(gpunodes.VGPU_NODES)
+    late = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=inventory.SILENT_SECONDS / 2)
+    silent = sum(node["status"]["heartbeatTime"] < gpunodes.timestamp(late) for node in nodes)
+    report.progress(f"{silent} nodes have not written lately")
+    return not silent
 
 
 async def _open_doors(bed: platform.Bed) -> None:
