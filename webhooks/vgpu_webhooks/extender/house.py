@@ -17,6 +17,9 @@ REST_SECONDS = 0.03
 """The least rest between two rounds of housekeeping: what happens meanwhile is looked at together. After a
 long round it is longer, so that calls come first."""
 
+LONG_REST_SECONDS = 0.3
+"""A rest that nothing ends before its time."""
+
 
 class House:
     """Calls ``look`` again and again; ``tick`` before it once a second."""
@@ -66,9 +69,12 @@ class House:
             self.stir()
 
     async def _rest(self, seconds: float) -> None:
-        """Sleeps; a hurry ends the least rest, not a longer one: a slice that runs waits for its wish now."""
+        """Sleeps; a hurry ends a rest unless it is long: a slice that runs waits for its wish now.
+
+        A look of a tenth of a second has waited for the API server; one that worked longer keeps its rest.
+        """
         waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._sleep(seconds))]
-        if seconds <= REST_SECONDS:
+        if seconds <= LONG_REST_SECONDS:
             waits.append(asyncio.ensure_future(self._hurried.wait()))
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
