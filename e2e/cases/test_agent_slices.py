@@ -1,6 +1,7 @@
 """Pods on the local node feel their slices: memory, compute, loans, and live changes of all three."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -46,9 +47,12 @@ async def test_busy_slices_get_the_compute_they_hold(bed: LocalBed, team: Team) 
         *(serving.start(bed, team, name, "--busy") for name in ("third", "rest"))
     )
 
-    shares = await asyncio.gather(third.gpu_percent(seconds=4), rest.gpu_percent(seconds=4))
+    async def as_held() -> bool:
+        shares = await asyncio.gather(third.gpu_percent(seconds=4), rest.gpu_percent(seconds=4))
+        return shares == pytest.approx([30, 70], abs=6)
 
-    assert shares == pytest.approx([30, 70], abs=6)
+    # The simulated GPU runs on this machine's cores: while others have them, neither slice gets its share.
+    await process.until(as_held, timeout_seconds=60, awaited="shares of 30 and 70 percent")
 
 
 async def test_idle_compute_is_lent_up_to_the_ceiling_and_returned(bed: LocalBed, team: Team) -> None:
@@ -57,17 +61,17 @@ async def test_idle_compute_is_lent_up_to_the_ceiling_and_returned(bed: LocalBed
     owner = await serving.start(bed, team, "owner")
     guest = await serving.start(bed, team, "guest", "--busy")
     await process.until(
-        lambda: _lent(guest, at_least=55), timeout_seconds=5, awaited="idle compute to be lent"
+        lambda: _lent(guest, at_least=55), timeout_seconds=30, awaited="idle compute to be lent"
     )
 
-    borrowing = await guest.gpu_percent(seconds=2)
-    flood = asyncio.create_task(_flood(owner, seconds=2.0))
-    await asyncio.sleep(0.3)
-    during = guest.limits().lent_percent
-    await flood
+    async def borrows() -> bool:
+        return await guest.gpu_percent(seconds=2) > 75
 
-    assert borrowing > 75
-    assert during < 20
+    await process.until(borrows, timeout_seconds=60, awaited="the guest to use what it is lent")
+    async with _flooded(owner):
+        await process.until(
+            lambda: _lent(guest, below=20), timeout_seconds=30, awaited="the owner's compute to be returned"
+        )
 
 
 async def test_a_live_resize_reaches_the_running_process(bed: LocalBed, team: Team) -> None:
@@ -128,20 +132,26 @@ async def test_pressure_is_reported_within_a_second_or_two(bed: LocalBed, team: 
     )
 
 
-async def _lent(server: serving.Serving, *, at_least: int) -> bool:
-    return server.limits().lent_percent >= at_least
+async def _lent(server: serving.Serving, *, at_least: int = 0, below: int = 100) -> bool:
+    return at_least <= server.limits().lent_percent < below
 
 
-async def _flood(server: serving.Serving, *, seconds: float) -> None:
-    clock = asyncio.get_running_loop().time
-    until = clock() + seconds
+@contextlib.asynccontextmanager
+async def _flooded(server: serving.Serving) -> AsyncIterator[None]:
+    """As many requests as the server takes, inside the context."""
+    stop = asyncio.Event()
 
     async def one(session: aiohttp.ClientSession) -> None:
-        while clock() < until:
+        while not stop.is_set():
             await server.infer(session)
 
-    async with aiohttp.ClientSession() as session:
-        await asyncio.gather(*(one(session) for _ in range(16)))
+    async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as clients:
+        for _ in range(16):
+            clients.create_task(one(session))
+        try:
+            yield
+        finally:
+            stop.set()
 
 
 async def _total(server: serving.Serving, size: int) -> bool:
