@@ -1,9 +1,11 @@
 """From a patched claim to the limit in force in the container, through the whole platform.
 
-The baseline is what a tool with fixed slices has: the pod goes and comes again with the other size.
+Two baselines: what a tool with fixed slices has, where the pod goes and comes again with the other size; and
+what this API server takes by itself, from a patched ConfigMap to the news of it.
 """
 
 import asyncio
+import contextlib
 import time
 from typing import NamedTuple
 
@@ -17,6 +19,7 @@ from vgpu_shim.limits import LimitsPage
 GIB = 2**30
 SIZES = (2, 3, 2, 4, 1)  # GiB, grown and shrunk in turn
 LATE_SECONDS = 10.0
+NEWS = "bench-news"
 
 
 class Plan(NamedTuple):
@@ -34,6 +37,7 @@ async def measure(bed: LocalBed, plan: Plan) -> list[figures.Figure]:
     await team.arrive()
     await team.claim("llm", requests=objects.amounts("1Gi", 25))
     server = await serving.start(bed, team, "llm")
+    news = await _news(team, plan.storm)
     live = await _live(team, server, plan.spaced, pause=plan.pause)
     storm = await _live(team, server, plan.storm, pause=0.0)
     await team.delete([server.name])
@@ -44,6 +48,7 @@ async def measure(bed: LocalBed, plan: Plan) -> list[figures.Figure]:
             f"claim patched to limit in force, {plan.spaced} resizes", live, bounds=("<= 50 ms", "<= 200 ms")
         ),
         *figures.spread(f"the same without a pause between, {plan.storm} resizes", storm),
+        *figures.spread(f"an object patched to its watch event, {plan.storm} times", news),
         *figures.spread(f"the same by restarting the pod, {plan.restarts} times", again),
     ]
 
@@ -71,6 +76,22 @@ def _in_force(page: LimitsPage, size: int) -> float:
         if time.perf_counter() > deadline:
             raise TimeoutError(f"expected a limit of {size} bytes within {LATE_SECONDS:g} s")
         page.wait(seen, timeout_seconds=0.5)
+
+
+async def _news(team: Team, count: int) -> list[float]:
+    """From a patch sent to the watch event of it, for an object that nobody looks after."""
+    path = f"/api/v1/namespaces/{team.namespace}/configmaps"
+    await team.api.create(path, {"metadata": {"name": NEWS}})
+    latencies = []
+    events = team.api.watch(path, parameters={"fieldSelector": f"metadata.name={NEWS}"})
+    async with contextlib.aclosing(events):  # type: ignore[type-var]  # an async generator, typed as an iterator
+        await anext(events)
+        for number in range(count):
+            began = time.perf_counter()
+            await team.api.patch(f"{path}/{NEWS}", {"data": {"number": str(number)}})
+            await anext(events)
+            latencies.append(time.perf_counter() - began)
+    return latencies
 
 
 async def _by_restart(bed: LocalBed, team: Team, count: int) -> list[float]:
