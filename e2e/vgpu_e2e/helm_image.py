@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,8 +50,9 @@ def kube_scheduler(binary: Path) -> bytes:
 
 def _dependencies(source: Path) -> Path:
     """Return the environment with the pinned dependencies, made once for each set of them."""
-    digest = hashlib.sha256(sys.version.encode())
-    for path in ("pyproject.toml", "constraints.txt", INSTALL):
+    project = tomllib.loads((source / "pyproject.toml").read_text())["project"]
+    digest = hashlib.sha256(f"{sys.version}\0{project['dependencies']}".encode())
+    for path in ("constraints.txt", INSTALL):
         digest.update((source / path).read_bytes())
     place = cache.directory()
     place.mkdir(parents=True, exist_ok=True)
