@@ -15,7 +15,7 @@ KEEP ?=
 export PYTHONHASHSEED := 0
 
 .PHONY: help setup controlplane realnode browser fmt generate lint types test unit shim sanitize e2e demo cluster clean \
-  bench-scheduling bench-placement bench-shim bench-elasticity bench-agent bench-gpu
+  bench-scheduling bench-placement bench-room bench-shim bench-elasticity bench-agent bench-gpu
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
 
@@ -89,6 +89,9 @@ bench-placement: setup ## The openb lists replayed, beside the published figures
 	@$(BIN)/python -m placement $(ARGS)
 	@$(BIN)/python -m placement.churn
 	@$(BIN)/python -m placement.speed
+
+bench-room: setup ## Plans of returns, moves and suggestions at 5,000 nodes
+	@$(BIN)/python -m room $(ARGS)
 
 bench-shim: setup ## What the shim costs, native and shimmed in turn
 	@$(MAKE) --no-print-directory -s -C shim all
