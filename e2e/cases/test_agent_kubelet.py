@@ -69,9 +69,10 @@ print("self", greedy(), flush=True)
 # Starts Python anew through a dynamic loader that preloads nothing, so without the shim.
 ESCAPED = """
 import os, sys
-loader = open("/lib64/ld-linux-x86-64.so.2", "rb").read().replace(b"/etc/ld.so.preload", b"/etc/ld.so.nothing")
+with open("/lib64/ld-linux-x86-64.so.2", "rb") as file:
+    loader = file.read()
 with open("/tmp/loader", "wb") as file:
-    file.write(loader)
+    file.write(loader.replace(b"/etc/ld.so.preload", b"/etc/ld.so.nothing"))
 os.chmod("/tmp/loader", 0o755)
 os.execv("/tmp/loader", ["/tmp/loader", os.path.realpath(sys.executable), "-c", sys.argv[1]])
 """
