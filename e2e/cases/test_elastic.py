@@ -9,9 +9,10 @@ import pytest
 import pytest_asyncio
 
 from vgpu_e2e import objects, process, prometheus
-from vgpu_e2e.localnode import serving
+from vgpu_e2e.localnode import serving, waiting
 from vgpu_e2e.localnode.elastic import ElasticBed
 from vgpu_e2e.localnode.service import Rate, Service, steps
+from vgpu_e2e.rest import Object
 from vgpu_e2e.team import Team
 
 pytestmark = [
@@ -97,10 +98,44 @@ async def test_an_operator_killed_in_a_resize_goes_on(bed: ElasticBed, team: Tea
         await _until(lambda: _judged(service), "a look of the new operator")
 
 
-async def _service(bed: ElasticBed, team: Team) -> Service:
+async def test_fixed_slices_keep_their_size_until_they_may_grow(bed: ElasticBed, team: Team) -> None:
+    service = await _service(bed, team, elasticity={"mode": "Fixed"})
+    async with service.followed(), _driven(service, steps((1, 15.0))):
+        await _until(lambda: _judged(service), "a first look")
+        looks = await _looks(bed)
+        await _until(lambda: _looked(bed, looks + 2), "two more looks")
+        fixed = set((await service.slices()).values())
+
+        mode = {"spec": {"elasticity": {"mode": "Auto"}}}
+        await bed.api.patch(f"{team.claims_path}/{service.name}", mode)
+
+        await _until(lambda: _grown(service), "a grown slice")
+    assert fixed == {FLOOR["computePercent"]}
+
+
+async def test_an_idle_service_goes_to_no_replicas_and_wakes_for_a_waiting_request(
+    bed: ElasticBed, team: Team
+) -> None:
+    async with waiting.Queue() as queue:
+        bed.prometheus.scrape("queue", queue.url)
+        idle = {"afterSeconds": 5, "wake": {"query": "sum(queue_requests_waiting)"}}
+        service = await _service(bed, team, scaling={"minReplicas": 0, "idle": idle})
+        async with service.followed(), _driven(service, steps((3, 5.0), (1, 0.0))):
+            await _until(lambda: _has(service, 0), "no replicas")
+            await _until(lambda: _servers(service, 0), "the last server's end")
+
+            queue.count(1)
+
+            await _until(lambda: _servers(service, 1), "a server")
+        last = (await team.status(service.name))["lastDecision"]
+        bed.prometheus.forget("queue")
+    assert (last["action"], last["reason"]) == ("ScaleUp", "WorkWaits")
+
+
+async def _service(bed: ElasticBed, team: Team, *, scaling: Object | None = None, **spec: object) -> Service:
     service = Service(bed, team, "chat")
-    scaling = {"maxReplicas": 3, "workload": {"query": service.rate_query}}
-    await service.claim(scaling, requests=FLOOR, limits=CEILING)
+    scaled = {"maxReplicas": 3, "workload": {"query": service.rate_query}, **(scaling or {})}
+    await service.claim(scaled, requests=FLOOR, limits=CEILING, **spec)
     await service.deploy(*BATCHES)
     return service
 
@@ -154,6 +189,14 @@ async def _grown(service: Service, *, above: int = FLOOR["computePercent"]) -> b
 
 async def _scaled(service: Service, replicas: int) -> bool:
     return await service.scale() >= replicas
+
+
+async def _has(service: Service, replicas: int) -> bool:
+    return await service.scale() == replicas
+
+
+async def _servers(service: Service, count: int) -> bool:
+    return service.servers == count
 
 
 async def _ended(bed: ElasticBed) -> bool:
