@@ -64,6 +64,7 @@ class Board:
         self._free: list[int] = []
         self._changed = np.zeros(0, np.int64)
         self._memory = np.zeros(0, np.int64)
+        self._scores = np.zeros(0)  # of nodes, where the policy's are the same for all requests
         self._rank = np.zeros(0, np.int64)
         self._all: Integers | None = None
         self._ticks = itertools.count(1)
@@ -75,6 +76,10 @@ class Board:
     def follow(self, chooser: policy.Policy) -> None:
         """Place by this policy from now on; the rooms stay."""
         self._policy = chooser
+        self._standing = chooser.node_score if isinstance(chooser, policy.Standing) else None
+        for slot, room in enumerate(self._rooms):
+            if room is not None:
+                self._scores[slot] = 0.0 if self._standing is None else self._standing(room)
         self._batch = chooser.batch(self._grid) if isinstance(chooser, policy.Bounded) else None
         self._tables.clear()
 
@@ -91,6 +96,7 @@ class Board:
         self._states[slot] = self._state(room)
         self._changed[slot] = next(self._ticks)
         self._grid.see(slot, room)
+        self._scores[slot] = 0.0 if self._standing is None else self._standing(room)
         self._memory[slot] = UNKNOWN_MEMORY if room.memory_bytes is None else room.memory_bytes
 
     def forget(self, node: str) -> None:
@@ -172,7 +178,7 @@ class Board:
         """Scores or bounds of changed nodes."""
         if len(table.lacks) > REMEMBERED_STATES:
             table.forget()
-        bounds = None if self._batch is None else self._batched(self._batch, stale, request)
+        bounds = self._at_once(stale, request)
         if bounds is None:
             found = (self._estimate(table, slot, request) for slot in stale.tolist())
             bounds = np.fromiter(found, np.float64)
@@ -182,6 +188,12 @@ class Board:
                     bounds[at] = self._closer(table, slot, request, float(bounds[at]))
         table.bounds[stale] = bounds
         table.as_of[stale] = self._changed[stale]
+
+    def _at_once(self, stale: Integers, request: values.Request) -> Floats | None:
+        """The same for a request without constraints, if there is a way for all nodes together."""
+        if self._standing is not None:
+            return np.where(self._grid.fits(stale, request), self._scores[stale], np.inf)
+        return None if self._batch is None else self._batched(self._batch, stale, request)
 
     def _batched(self, batch: policy.Batch, stale: Integers, request: values.Request) -> Floats | None:
         """The bounds of the batch; where many are asked for, one for all nodes of a state."""
@@ -287,6 +299,7 @@ class Board:
             self._changed = _grown(self._changed, size, 0)
             self._states = _grown(self._states, size, -1)
             self._memory = _grown(self._memory, size, 0)
+            self._scores = _grown(self._scores, size, 0)
         return slot
 
     def _find(self, offered: Collection[str]) -> Integers:

@@ -12,6 +12,7 @@ from vgpu.placement import fragmentation
 CARDS = 8
 
 Integers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 
 class Grid:
@@ -47,18 +48,19 @@ class Grid:
                 (worth, memory, compute, at[kind]) for worth, memory, compute, kind in found
             ]
 
+    def fits(self, slots: Integers, request: values.Request) -> Flags:
+        """Which slots a request without constraints fits, host memory aside."""
+        _, memory, compute = self._able(slots, request)
+        enough = (memory & compute).sum(axis=1) >= request.device_count
+        return np.asarray(enough & (self.cpus[slots] >= request.pod_cpu_milli))
+
     def shortages(self, slots: Integers, request: values.Request) -> Integers:
         """For each slot a number that is equal where nodes lack the same for a request without constraints.
 
         -1 where there is no device, so that more has to be looked at.
         """
-        asked, need = request.requests, request.device_count
-        cards, counts = self.cards[slots], self.counts[slots]
-        there = np.arange(cards.shape[1]) < counts[:, None]
-        known = np.array([not request.models or kind.model in request.models for kind in self.kinds], bool)
-        accepted = there & known[cards[:, :, 3]] if len(known) else there
-        memory = accepted & (cards[:, :, 1] >= asked.memory_bytes)
-        compute = accepted & (cards[:, :, 2] >= asked.compute_percent)
+        need, counts = request.device_count, self.counts[slots]
+        accepted, memory, compute = self._able(slots, request)
         found = accepted.sum(axis=1), (memory & compute).sum(axis=1)
         facts = (
             counts < need,
@@ -70,6 +72,16 @@ class Grid:
         )
         numbers = sum(fact.astype(np.int64) << at for at, fact in enumerate(facts))
         return np.where(counts == 0, -1, numbers)
+
+    def _able(self, slots: Integers, request: values.Request) -> tuple[Flags, Flags, Flags]:
+        """Which cards the request accepts, and which of these have the memory and the compute."""
+        asked, cards = request.requests, self.cards[slots]
+        there = np.arange(cards.shape[1]) < self.counts[slots][:, None]
+        known = np.array([not request.models or kind.model in request.models for kind in self.kinds], bool)
+        accepted = there & known[cards[:, :, 3]] if len(known) else there
+        memory = accepted & (cards[:, :, 1] >= asked.memory_bytes)
+        compute = accepted & (cards[:, :, 2] >= asked.compute_percent)
+        return accepted, memory, compute
 
     def _learn(self, unknown: set[fragmentation.Kind]) -> None:
         """Takes in kinds: equal cards are told apart by the order of their kinds, so that has to be kept."""

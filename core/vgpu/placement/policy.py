@@ -50,6 +50,15 @@ class Policy(Protocol):
 
 
 @runtime_checkable
+class Standing(Policy, Protocol):
+    """A policy whose score of a node is the same whatever is asked of it."""
+
+    def node_score(self, room: inventory.NodeRoom) -> float:
+        """The score of every choice on this node."""
+        ...
+
+
+@runtime_checkable
 class Bounded(Policy, Protocol):
     """A policy that can say cheaply what a node's score is not below, and looks closely at few nodes.
 

@@ -113,6 +113,22 @@ def test_a_board_places_like_the_plain_reading(
         assert fast.place(request, offered) == expected
 
 
+@settings(deadline=None)
+@given(first=policies, second=policies, seen=st.lists(rooms(), max_size=4), asked=requests)
+def test_a_board_that_follows_another_policy_places_like_it(
+    first: policy.Policy, second: policy.Policy, seen: list[inventory.NodeRoom], asked: values.Request
+) -> None:
+    known = [replace(room, node=name) for room, name in zip(seen, NAMES, strict=False)]
+    fast = board.Board(first)
+    for room in known:
+        fast.see(room)
+    fast.place(asked)
+
+    fast.follow(second)
+
+    assert fast.place(asked) == choice.place(asked, known, second)
+
+
 def test_sizes_and_states_beyond_what_is_remembered_are_worked_out_again() -> None:
     fast = board.Board(bin_pack.BinPack())
     device = inventory.DeviceRoom(uuid="0", capacity=WHOLE["A100"], free=WHOLE["A100"])

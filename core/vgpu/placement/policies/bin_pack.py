@@ -10,9 +10,13 @@ class BinPack:
     def choose(
         self, room: inventory.NodeRoom, fitting: tuple[inventory.DeviceRoom, ...], request: values.Request
     ) -> policy.Choice:
-        """The fullest fitting devices; the score is the node's free share."""
+        """The fullest fitting devices; the score is the node's."""
         chosen = policy.tightest(fitting, request.device_count)
-        return policy.Choice(device_uuids=policy.uuids(chosen), score=node_share(room))
+        return policy.Choice(device_uuids=policy.uuids(chosen), score=self.node_score(room))
+
+    def node_score(self, room: inventory.NodeRoom) -> float:
+        """The node's free share."""
+        return node_share(room)
 
 
 def node_share(room: inventory.NodeRoom) -> float:

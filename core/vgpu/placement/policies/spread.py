@@ -11,6 +11,10 @@ class Spread:
     def choose(
         self, room: inventory.NodeRoom, fitting: tuple[inventory.DeviceRoom, ...], request: values.Request
     ) -> policy.Choice:
-        """The emptiest fitting devices; the score is the node's used share."""
+        """The emptiest fitting devices; the score is the node's."""
         chosen = sorted(fitting, key=policy.free_worth, reverse=True)[: request.device_count]
-        return policy.Choice(device_uuids=policy.uuids(chosen), score=-bin_pack.node_share(room))
+        return policy.Choice(device_uuids=policy.uuids(chosen), score=self.node_score(room))
+
+    def node_score(self, room: inventory.NodeRoom) -> float:
+        """The node's free share, the larger the better."""
+        return -bin_pack.node_share(room)
