@@ -29,9 +29,9 @@ class Subject:
 
     @property
     def fixed(self) -> bool:
-        """True when its slices stay as they are."""
+        """True when its slices stay as they are; one that has its devices to itself has them whole."""
         modes = (self.pool.elasticity, self.claim.elasticity)
-        return values.ElasticityMode.FIXED in modes
+        return values.ElasticityMode.FIXED in modes or self.claim.constraints.exclusive
 
     @property
     def elastic(self) -> bool:

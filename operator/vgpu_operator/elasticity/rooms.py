@@ -3,7 +3,7 @@
 Asked of the view's ledgers and promising nothing; the extender decides in the end.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vgpu import inventory, quota, values
@@ -85,39 +85,45 @@ class Rooms:
         if self._contended:
             return Places(count=0, short_of=values.Reason.NO_FIT, message="pods that wait for room go first")
         most = min(at_most, MOST_AT_ONCE)
-        count = 0
+        found: list[inventory.Promise] = []
         for node in self._view.book.nodes:
-            count += self._on_node(node, request, most - count)
-            if count >= most:
+            found += self._on_node(node, request, most - len(found))
+            if len(found) >= most:
                 break
-        total = request.requests.times(request.device_count)
-        used = self._view.book.used(self._pool.name)
-        for extra in range(1, count + 1):
-            verdict = quota.check(
-                self._pool, used, namespace=request.claim.namespace, extra=total.times(extra)
-            )
+        return self._within_quota(request, found, most)
+
+    def _within_quota(self, request: values.Request, found: Sequence[inventory.Promise], most: int) -> Places:
+        used, extra = self._view.book.used(self._pool.name), values.NOTHING
+        for count, promise in enumerate(found):
+            extra += promise.total
+            verdict = quota.check(self._pool, used, namespace=request.claim.namespace, extra=extra)
             if isinstance(verdict, values.Refusal):
                 reason = values.Reason.WAITING_FOR_QUOTA
-                return Places(count=extra - 1, short_of=reason, message=verdict.message)
-        if count >= most:
-            return Places(count=count)
+                return Places(count=count, short_of=reason, message=verdict.message)
+        if len(found) >= most:
+            return Places(count=len(found))
         message = f"no GPU has {request.requests} free for another replica"
-        return Places(count=count, short_of=values.Reason.NO_FIT, message=message)
+        return Places(count=len(found), short_of=values.Reason.NO_FIT, message=message)
 
-    def _on_node(self, node: str, request: values.Request, most: int) -> int:
+    def _on_node(self, name: str, request: values.Request, most: int) -> list[inventory.Promise]:
+        """Up to so many places on one node; which of its devices they take in turn is no matter."""
         promises: list[inventory.Promise] = []
-        known = self._view.book.nodes[node]
-        while len(promises) < most:
-            room = inventory.room(self._pool, known, promises)
-            fits = choice.fitting(room, request)
-            if len(fits) < request.device_count:
+        node = self._view.book.nodes[name]
+        while len(promises) < most and name not in self._view.book.silent:
+            room = inventory.room(self._pool, node, promises)
+            if choice.lack(room, request) is not None:
                 break
-            uuids = tuple(each.uuid for each in fits[: request.device_count])
-            numbered = _numbered(request, len(promises))
+            uuids = tuple(each.uuid for each in choice.fitting(room, request)[: request.device_count])
             promises.append(
-                inventory.Promise(request=numbered, node=node, device_uuids=uuids, expires_at=0.0)
+                inventory.Promise(
+                    request=replace(request, slice_id=f"{request.slice_id}/{len(promises)}"),
+                    node=name,
+                    device_uuids=uuids,
+                    expires_at=0.0,
+                    taken=inventory.taken(self._pool, node, request, uuids),
+                )
             )
-        return len(promises)
+        return promises
 
     def _devices(self, node: str) -> Mapping[str, inventory.DeviceRoom]:
         if node not in self._nodes:
@@ -134,8 +140,3 @@ class Rooms:
                     if uuid in wished:
                         wished[uuid] += other.wanted - other.allocated
         return wished
-
-
-def _numbered(request: values.Request, number: int) -> values.Request:
-    """The request of one more replica: promises are counted once per slice."""
-    return replace(request, slice_id=f"{request.slice_id}/{number}")
