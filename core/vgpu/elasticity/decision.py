@@ -214,23 +214,29 @@ def _allocations(
         amounts = values.Amounts(memory_bytes=memory.wished_bytes(each, rule), compute_percent=percent)
         if amounts != each.allocated:
             changed[each.id] = amounts
-    return _within_quota(claim, changed)
+    return _within_quota(claim, changed, rule)
 
 
-def _within_quota(claim: facts.ClaimFacts, changed: dict[str, values.Amounts]) -> dict[str, values.Amounts]:
+def _within_quota(
+    claim: facts.ClaimFacts, changed: dict[str, values.Amounts], rule: settings.Settings
+) -> dict[str, values.Amounts]:
     """The changes with growth cut, in order of ids, to what the quota admits beside the shrinks."""
     pool, held = claim.pool, {each.id: each for each in claim.slices}
     if pool.quota_percent is None and pool.quota_memory_bytes is None:
         return changed
-    left = {"compute_percent": pool.quota_percent, "memory_bytes": pool.quota_memory_bytes}
+    percent, memory_bytes = pool.quota_percent, pool.quota_memory_bytes
     cut = {}
     for id_ in sorted(changed):
         amounts, present = changed[id_], held[id_].allocated
-        for name, most in left.items():
-            if most is not None:
-                extra = min(getattr(amounts, name) - getattr(present, name), max(0, most))
-                left[name] = most - max(0, extra)
-                amounts = replace(amounts, **{name: getattr(present, name) + extra})
+        if percent is not None:
+            most = present.compute_percent + max(0, percent)
+            amounts = replace(amounts, compute_percent=min(amounts.compute_percent, most))
+            percent -= max(0, amounts.compute_percent - present.compute_percent)
+        if memory_bytes is not None:
+            if amounts.memory_bytes - present.memory_bytes > max(0, memory_bytes):
+                size = memory.whole(present.memory_bytes, max(0, memory_bytes), rule)
+                amounts = replace(amounts, memory_bytes=size)
+            memory_bytes -= max(0, amounts.memory_bytes - present.memory_bytes)
         if amounts != present:
             cut[id_] = amounts
     return cut

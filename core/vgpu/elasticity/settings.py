@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from vgpu import values
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -84,6 +86,9 @@ class Settings:
 
     memory_step: float = 1.2
     """A refused allocation enlarges memory by at least this factor (VPA's step after OOM)."""
+
+    memory_grain_bytes: int = 256 * values.MIB
+    """Memory comes in whole multiples of this: sizes that people can read and nodes can pack."""
 
 
 DEFAULT = Settings()
