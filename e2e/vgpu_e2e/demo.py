@@ -57,10 +57,15 @@ class Demo:
         await self._b.claim("embed", requests=objects.amounts("40Gi", 40))
         await self._bed.apply(
             [
-                objects.deployment("llm", "llm", "team-a", replicas=2),
-                objects.deployment("embed", "embed", "team-b", replicas=2),
+                objects.deployment("llm", "llm", "team-a", replicas=1),
+                objects.deployment("embed", "embed", "team-b", replicas=1),
             ]
         )
+        for team in (self._a, self._b):
+            await team.bound(1)  # one of each on the first GPU, so that the next fill another one likewise
+        for name, team in (("llm", self._a), ("embed", self._b)):
+            await self._scale(name, team, 2)
+            await team.bound(2)
         await self._a.condition("llm", "Ready", reason="SlicesReady")
         await self._b.condition("embed", "Ready", reason="SlicesReady")
         await self._show("get", "vgpuclaims", "-A")
