@@ -107,6 +107,13 @@ def test_a_whole_card_may_be_any_of_those_that_are_accepted() -> None:
     assert spec["resources"]["requests"]["memory"] == "81920Mi"
 
 
+def test_capitals_of_a_model_do_not_matter_as_with_hami() -> None:
+    spec = claimed({hami.COUNT: 1}, {"nvidia.com/use-gputype": "a100"})
+
+    assert spec["resources"]["requests"]["memory"] == "81920Mi"
+    assert spec["deviceSelector"]["matchExpressions"][0]["values"] == ["*a100*", "NVIDIA A100-SXM4-80GB"]
+
+
 def test_annotations_choose_cards_nodes_and_rank() -> None:
     spec = claimed(
         {hami.COUNT: 2, hami.MEMORY: 1000, hami.PRIORITY: 0},
@@ -140,6 +147,7 @@ def test_what_has_no_meaning_is_said() -> None:
         ({hami.COUNT: 0}, {}, "expected a whole number from 1 to 64 in nvidia.com/gpu, found the number '0'"),
         ({hami.CORES: 101}, {}, "expected a whole number from 0 to 100 in nvidia.com/gpucores"),
         ({hami.MEMORY: 1}, {"nvidia.com/vgpu-mode": "mig"}, "found nvidia.com/vgpu-mode: mig"),
+        ({hami.MEMORY: 1}, {"nvidia.com/nouse-gpuuuid": "GPU-1," * 33}, "expected at most 32 cards"),
         ({hami.COUNT: 1}, {"nvidia.com/use-gputype": "B200"}, "expected nvidia.com/gpumem, or cards"),
     ],
 )

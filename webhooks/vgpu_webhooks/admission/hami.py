@@ -5,7 +5,7 @@ writes nothing. What the words mean in HAMi 2.10: docs/howto/migrate-from-hami.m
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 
 import orjson
@@ -27,6 +27,9 @@ ALIASES = (COUNT, MEMORY, PERCENT, CORES, PRIORITY)
 SCHEDULER = "hami-scheduler"
 UNLIMITED_FLOOR_PERCENT = 10
 """Floor of a pod that names no cores, which HAMi does not limit: it lets ten share a card by default."""
+
+VALUES_MOST = 32
+"""So many values one expression of a claim may have."""
 
 SELECTORS = {
     "nvidia.com/use-gputype": ("model", "In"),
@@ -102,8 +105,9 @@ def claim_spec(asked: dict[str, int], annotations: Object, kinds: Iterable[fit.K
     """The spec of a claim for these amounts and annotations. Raises UntranslatableError."""
     if shape.text(annotations, MODE) == "mig":
         raise UntranslatableError(f"found {MODE}: mig, which slices do not do; remove the annotation")
-    chosen = list(_expressions(annotations))
-    cards = [each.promises for each in kinds if _accepts(chosen, each.model)]
+    there = list(kinds)
+    chosen = list(_expressions(annotations, {each.model for each in there}))
+    cards = [each.promises for each in there if _accepts(chosen, each.model)]
     whole = MEMORY not in asked and asked.get(PERCENT, 100) == 100
     spec: Object = {
         "deviceCount": asked.get(COUNT, 1),
@@ -177,12 +181,27 @@ def _number(name: str, found: object) -> int:
     return number
 
 
-def _expressions(annotations: Object) -> Iterator[Object]:
+def _expressions(annotations: Object, models: Set[str]) -> Iterator[Object]:
+    """To HAMi capitals are all the same: models that are there are named as they are written."""
     for name, (key, operator) in SELECTORS.items():
         listed = [each.strip() for each in shape.text(annotations, name).split(",") if each.strip()]
         if listed:
+            named = [each for each in sorted(models) if _any_part(listed, each)] if key == "model" else []
             found = [f"*{each}*" for each in listed] if key == "model" else listed
-            yield {"key": key, "operator": operator, "values": found}
+            yield {"key": key, "operator": operator, "values": _few(name, [*found, *named])}
+
+
+def _few(annotation: str, found: list[str]) -> list[str]:
+    if len(found) > VALUES_MOST:
+        raise UntranslatableError(
+            f"expected at most {VALUES_MOST} cards in {annotation}, found {len(found)}; select by a shorter list"
+        )
+    return found
+
+
+def _any_part(parts: list[str], model: str) -> bool:
+    """Whether a model has one of these in its name, though not in these capitals."""
+    return any(each.lower() in model.lower() and each not in model for each in parts)
 
 
 def _accepts(expressions: list[Object], model: str) -> bool:
