@@ -194,7 +194,7 @@ def _expressions(annotations: Object, models: Set[str]) -> Iterator[Object]:
 def _few(annotation: str, found: list[str]) -> list[str]:
     if len(found) > VALUES_MOST:
         raise UntranslatableError(
-            f"expected at most {VALUES_MOST} cards in {annotation}, found {len(found)}; select by a shorter list"
+            f"expected at most {VALUES_MOST} cards in {annotation}, found {len(found)}; shorten the list"
         )
     return found
 
