@@ -196,8 +196,7 @@ class Rounds:
         self, party: _Party, full: dict[object, choice.NoFit]
     ) -> dict[str, choice.Placement] | reservations.Partly:
         """Promises a place to all of the party; a size that found no room this round is not tried again."""
-        shape = replace(party.requests[0], slice_id="", pod=NOBODY, claim=NO_CLAIM, limits=values.NOTHING)
-        kind = shape, party.entries[0].offered, len(party.entries)
+        kind = _size(party.requests[0]), party.entries[0].offered, len(party.entries)
         if kind in full:
             why = self._book.over_quota(party.requests) or full[kind]
             return reservations.Partly(placed=0, asked=len(party.entries), why=why)
@@ -290,6 +289,19 @@ class Rounds:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             logs.event(logger, logging.ERROR, "leading a pod failed", reason=repr(task.exception()))
+
+
+def _size(request: values.Request) -> values.Request:
+    """What finds no room where another has found none: who asks matters to shared slices and to groups."""
+    shared = request.slice_id != request.pod.uid
+    grouped = request.constraints.exclusion_group is not None
+    return replace(
+        request,
+        slice_id=request.slice_id if shared else "",
+        pod=NOBODY,
+        claim=request.claim if shared or grouped else NO_CLAIM,
+        limits=values.NOTHING,
+    )
 
 
 def _worded(found: reservations.Partly) -> tuple[str, str]:
