@@ -8,13 +8,12 @@ only: so the two never send a pod back and forth.
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass, replace
 from typing import Any
 
 from vgpu import queue, reservations, values
 from vgpu.placement import choice
 from vgpu_kube import informer, logs
-from vgpu_webhooks.extender import gangs, herald, metrics, pods, usher, view, waiting, writing
+from vgpu_webhooks.extender import gangs, herald, metrics, parties, pods, usher, view, waiting, writing
 
 logger = logging.getLogger(__name__)
 
@@ -25,29 +24,6 @@ REVIEW_SECONDS = 30.0
 """How often every no is asked again, whatever has changed."""
 
 UNGATED = "Ungated"
-
-NOBODY = values.PodRef(name="", uid="")
-NO_CLAIM = values.ClaimRef(namespace="", name="", uid="")
-
-
-@dataclass(frozen=True, slots=True)
-class _Party:
-    """Those that are decided together: one pod, or as many of a gang as have to start together."""
-
-    entries: tuple[waiting.Entry, ...]
-    requests: tuple[values.Request, ...]
-
-    @property
-    def ticket(self) -> queue.Ticket:
-        """The party's place in the queue: that of its oldest pod."""
-        pod, request = self.entries[0].pod, self.requests[0]
-        return queue.Ticket(
-            id=pod.uid,
-            pool_name=request.pool_name,
-            namespace=pod.namespace,
-            priority=(pod.priority, request.priority),
-            since=pod.created,
-        )
 
 
 class Rounds:
@@ -106,11 +82,11 @@ class Rounds:
         self._asks_seen += change.old != change.new
 
     async def _decide_in_order(self, due: list[waiting.Entry]) -> None:
-        parties = {party.ticket.id: party for party in self._parties(due)}
+        found = {party.ticket.id: party for party in self._parties(due)}
         full: dict[object, choice.NoFit] = {}
         led: list[Coroutine[None, None, None]] = []
-        for ticket in queue.in_order([party.ticket for party in parties.values()], self._share):
-            party = parties[ticket.id]
+        for ticket in queue.in_order([party.ticket for party in found.values()], self._share):
+            party = found[ticket.id]
             if self._waiting.room <= 0:
                 break
             if all(self._waiting.waits(entry) for entry in party.entries):
@@ -125,17 +101,17 @@ class Rounds:
 
     # Who is decided together.
 
-    def _parties(self, due: list[waiting.Entry]) -> Iterator[_Party]:
+    def _parties(self, due: list[waiting.Entry]) -> Iterator[parties.Party]:
         waiting_gangs: dict[gangs.Key, list[waiting.Entry]] = {}
         for entry in due:
             if self._gangs.lacking(entry.pod):
                 waiting_gangs.setdefault(gangs.key(entry.pod), [])
             elif (request := self._request(entry)) is not None:
-                yield _Party((entry,), (request,))
+                yield parties.Party((entry,), (request,))
         if waiting_gangs:
             yield from self._gang_parties(waiting_gangs)
 
-    def _gang_parties(self, found: dict[gangs.Key, list[waiting.Entry]]) -> Iterator[_Party]:
+    def _gang_parties(self, found: dict[gangs.Key, list[waiting.Entry]]) -> Iterator[parties.Party]:
         """The oldest of each gang that make it whole, with those that are on the way."""
         for entry in self._waiting.entries:
             if gangs.key(entry.pod) in found:
@@ -152,10 +128,10 @@ class Rounds:
                 for entry in members:
                     yield from self._party([entry])
 
-    def _party(self, entries: list[waiting.Entry]) -> Iterator[_Party]:
+    def _party(self, entries: list[waiting.Entry]) -> Iterator[parties.Party]:
         requests = [request for entry in entries if (request := self._request(entry)) is not None]
         if len(requests) == len(entries):
-            yield _Party(tuple(entries), tuple(requests))
+            yield parties.Party(tuple(entries), tuple(requests))
 
     def _too_few(self, members: list[waiting.Entry]) -> None:
         for entry in members:
@@ -177,7 +153,7 @@ class Rounds:
     # The decision.
 
     def _decide(
-        self, party: _Party, full: dict[object, choice.NoFit]
+        self, party: parties.Party, full: dict[object, choice.NoFit]
     ) -> Iterator[Coroutine[None, None, None]]:
         """What leads the party to its places, nothing where it has none."""
         with self._metrics.timed("queue"):
@@ -193,10 +169,10 @@ class Rounds:
         yield self._lead(party, found)
 
     def _place(
-        self, party: _Party, full: dict[object, choice.NoFit]
+        self, party: parties.Party, full: dict[object, choice.NoFit]
     ) -> dict[str, choice.Placement] | reservations.Partly:
         """Promises a place to all of the party; a size that found no room this round is not tried again."""
-        kind = _size(party.requests[0]), party.entries[0].offered, len(party.entries)
+        kind = parties.size(party.requests[0]), party.entries[0].offered, len(party.entries)
         if kind in full:
             why = self._book.over_quota(party.requests) or full[kind]
             return reservations.Partly(placed=0, asked=len(party.entries), why=why)
@@ -205,7 +181,7 @@ class Rounds:
             full[kind] = found.why
         return found
 
-    def _ask(self, party: _Party) -> dict[str, choice.Placement] | reservations.Partly:
+    def _ask(self, party: parties.Party) -> dict[str, choice.Placement] | reservations.Partly:
         now, offers = self._clock(), [entry.offered for entry in party.entries]
         if len(offers) > 1:
             return self._book.place_together(list(zip(party.requests, offers, strict=True)), now=now)
@@ -214,8 +190,8 @@ class Rounds:
             return {party.requests[0].slice_id: answer}
         return reservations.Partly(placed=0, asked=1, why=answer)
 
-    def _refuse(self, party: _Party, found: reservations.Partly) -> None:
-        reason, note = _worded(found)
+    def _refuse(self, party: parties.Party, found: reservations.Partly) -> None:
+        reason, note = parties.worded(found)
         for entry in party.entries:
             self._answer(entry, reason, note)
             if reason != values.Reason.NO_FIT:
@@ -230,7 +206,7 @@ class Rounds:
 
     # What follows from it.
 
-    async def _lead(self, party: _Party, found: dict[str, choice.Placement]) -> None:
+    async def _lead(self, party: parties.Party, found: dict[str, choice.Placement]) -> None:
         reign = self._writer.reign
         places = [
             (entry.pod, found[request.slice_id].node)
@@ -289,30 +265,3 @@ class Rounds:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             logs.event(logger, logging.ERROR, "leading a pod failed", reason=repr(task.exception()))
-
-
-def _size(request: values.Request) -> values.Request:
-    """What finds no room where another has found none: who asks matters to shared slices and to groups."""
-    shared = request.slice_id != request.pod.uid
-    grouped = request.constraints.exclusion_group is not None
-    return replace(
-        request,
-        slice_id=request.slice_id if shared else "",
-        pod=NOBODY,
-        claim=request.claim if shared or grouped else NO_CLAIM,
-        limits=values.NOTHING,
-    )
-
-
-def _worded(found: reservations.Partly) -> tuple[str, str]:
-    """A refusal as a word and a sentence."""
-    match found.why:
-        case choice.NoFit():
-            reason, note = str(values.Reason.NO_FIT), found.why.message
-        case values.Refusal():
-            reason, note = str(found.why.reason), found.why.message
-        case reservations.Elsewhere():
-            reason, note = str(values.Reason.NO_FIT), f"its slice is on {found.why.node} still"
-    if found.asked == 1:
-        return reason, note
-    return reason, f"{found.asked} pods start together and {found.placed} of them have a place; {note}"
