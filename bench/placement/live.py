@@ -11,6 +11,7 @@ import json
 import random
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -155,6 +156,7 @@ async def _play(game: Game, *, deadline: float) -> tuple[dict[int, float], int, 
             last = at - began
             reached[mark] = 100 * _held_milli(slices) / game.capacity_milli
             _progress(f"{mark} % arrived: {len(slices)} of {created} bound, {reached[mark]:.2f} % allocated")
+            await _tell_why(team)
         return reached, len(slices), last
 
 
@@ -252,6 +254,17 @@ async def _settled(api: API, created: int, *, deadline: float) -> tuple[list[Obj
             _progress("the time is over")
             return slices, since
         await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _tell_why(team: Team) -> None:
+    """What the claims of the pods that wait say, the first few; a bed that is too slow shows here."""
+    claims, _ = await team.api.list(team.claims_path)
+    conditions = (each for claim in claims for each in claim.get("status", {}).get("conditions", []))
+    waiting = Counter(
+        each["message"] for each in conditions if (each["type"], each["status"]) == ("Bound", "False")
+    )
+    for message, count in waiting.most_common(3):
+        _progress(f"{count} claims: {message}")
 
 
 def _held_milli(slices: Iterable[Object]) -> int:
