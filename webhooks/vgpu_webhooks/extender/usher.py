@@ -15,8 +15,8 @@ from vgpu_webhooks.extender import hold, pods, release, turns, view, writing
 
 logger = logging.getLogger(__name__)
 
-PARALLEL = 16
-"""Writes to pods at the same time."""
+PARALLEL = 32
+"""Writes to pods at the same time: where the API server is slow, fewer would be the limit of the queue."""
 
 FAILURES = (hold.NotHeld, view.Unanswerable, writing.Standby, errors.KubeError)
 
