@@ -8,13 +8,13 @@ random has no place here.
 import itertools
 from collections import OrderedDict
 from collections.abc import Collection, Hashable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy import typing as npt
 
 from vgpu import inventory, values
-from vgpu.placement import choice, eligibility, explain, grid, mix, policy, selection
+from vgpu.placement import choice, eligibility, explain, grid, mix, policy, scores, selection
 
 REMEMBERED_SIZES = 256
 REMEMBERED_STATES = 20_000
@@ -24,31 +24,6 @@ ALONE = -(1 << 62)  # below all numbers of states and of shortages
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(slots=True)
-class _Table:
-    """The scores of all nodes for one size of request, or bounds; infinite where it does not fit.
-
-    ``picks`` and ``lacks`` are what the policy chose on a node of a state, and what such a node lacks. A
-    table that looks ``closer`` is of requests for which a node may be more than its state: it goes by marks.
-    """
-
-    bounds: Floats
-    as_of: Integers
-    closer: bool = False
-    picks: dict[int, policy.Pick] = field(default_factory=dict)
-    lacks: dict[int, str | None] = field(default_factory=dict)
-
-    def forget(self) -> None:
-        """Lets go of what is worked out again when it is asked for."""
-        self.picks.clear()
-        self.lacks.clear()
-
-    def grow(self, size: int) -> None:
-        """Makes room for ``size`` nodes."""
-        self.bounds = _grown(self.bounds, size, np.inf)
-        self.as_of = _grown(self.as_of, size, 0)
 
 
 class Board:
@@ -70,7 +45,7 @@ class Board:
         self._ticks = itertools.count(1)
         self._known: dict[Hashable, int] = {}
         self._ids = itertools.count()
-        self._tables: OrderedDict[tuple[mix.Shape, Hashable], _Table] = OrderedDict()
+        self._tables: OrderedDict[tuple[mix.Shape, Hashable], scores.Table] = OrderedDict()
         self.follow(chooser)
 
     def follow(self, chooser: policy.Policy) -> None:
@@ -150,23 +125,23 @@ class Board:
             return None
         return replace(request, requests=whole, constraints=replace(asked, exclusive=False))
 
-    def _touched(self, table: _Table, slot: int, request: values.Request) -> bool:
+    def _touched(self, table: scores.Table, slot: int, request: values.Request) -> bool:
         """Whether a node may be another for this request than for one without constraints."""
         return table.closer and eligibility.touches(self._room(slot), request)
 
-    def _mark(self, table: _Table, slot: int, request: values.Request) -> int:
+    def _mark(self, table: scores.Table, slot: int, request: values.Request) -> int:
         """What a table knows the node by: its state, or where the request looks closer its last change."""
         touched = self._touched(table, slot, request)
         return -int(self._changed[slot]) if touched else int(self._states[slot])
 
-    def _best(self, table: _Table, slots: Integers, request: values.Request) -> int:
+    def _best(self, table: scores.Table, slots: Integers, request: values.Request) -> int:
         """The slot with the lowest score; of those, the one with the smallest node name."""
         rank = self._ranked()
         if not isinstance(self._policy, policy.Bounded):
             ties = slots[table.bounds[slots] == table.bounds[slots].min()]
             return int(ties[np.argmin(rank[ties])])
         best: tuple[float, int, int] | None = None
-        for slot in _shortlisted(table.bounds[slots], rank[slots], slots, self._policy).tolist():
+        for slot in scores.shortlisted(table.bounds[slots], rank[slots], slots, self._policy).tolist():
             if best is not None and table.bounds[slot] > best[0] and not table.closer:
                 break
             found = self._picked(table, slot, request).score, int(rank[slot]), slot
@@ -174,7 +149,7 @@ class Board:
         assert best is not None
         return best[2]
 
-    def _renew(self, table: _Table, stale: Integers, request: values.Request) -> None:
+    def _renew(self, table: scores.Table, stale: Integers, request: values.Request) -> None:
         """Scores or bounds of changed nodes."""
         if len(table.lacks) > REMEMBERED_STATES:
             table.forget()
@@ -203,7 +178,7 @@ class Board:
         bounds = batch.bounds(stale[first], request)
         return None if bounds is None else bounds[which]
 
-    def _estimate(self, table: _Table, slot: int, request: values.Request) -> float:
+    def _estimate(self, table: scores.Table, slot: int, request: values.Request) -> float:
         """The score of a node, or a bound below it where the policy has one."""
         if self._lack(table, slot, request) is not None:
             return np.inf
@@ -211,20 +186,20 @@ class Board:
             return choice.bound(self._room(slot), request, self._policy)
         return self._picked(table, slot, request).score
 
-    def _closer(self, table: _Table, slot: int, request: values.Request, bound: float) -> float:
+    def _closer(self, table: scores.Table, slot: int, request: values.Request, bound: float) -> float:
         """The bound of a node that is touched by demands, where the batch says ``bound`` without them."""
         if request.constraints.exclusive:  # it weighs more than the batch was told
             return self._estimate(table, slot, request)
         return bound if self._lack(table, slot, request) is None else np.inf
 
-    def _lack(self, table: _Table, slot: int, request: values.Request) -> str | None:
+    def _lack(self, table: scores.Table, slot: int, request: values.Request) -> str | None:
         """What the node lacks for the request besides host memory; None if it fits."""
         mark = self._mark(table, slot, request)
         if mark not in table.lacks:
             table.lacks[mark] = choice.lack(self._room(slot), request)
         return table.lacks[mark]
 
-    def _picked(self, table: _Table, slot: int, request: values.Request) -> policy.Pick:
+    def _picked(self, table: scores.Table, slot: int, request: values.Request) -> policy.Pick:
         """What the policy chooses on a node that fits; the same on all nodes of this mark."""
         mark = self._mark(table, slot, request)
         found = table.picks.get(mark)
@@ -245,7 +220,7 @@ class Board:
         return room
 
     def _reasons(
-        self, table: _Table, slots: Integers, request: values.Request, offered: Collection[str]
+        self, table: scores.Table, slots: Integers, request: values.Request, offered: Collection[str]
     ) -> Iterator[tuple[str, str]]:
         alike = self._grid.shortages(slots, request)
         alike = np.where(alike < 0, -1 - self._states[slots], alike)
@@ -275,12 +250,12 @@ class Board:
         for table in self._tables.values():
             table.forget()
 
-    def _table(self, shape: mix.Shape, demands: Hashable) -> _Table:
+    def _table(self, shape: mix.Shape, demands: Hashable) -> scores.Table:
         size = shape, demands
         table = self._tables.get(size)
         if table is None:
             closer = demands is not None
-            table = self._tables[size] = _Table(np.zeros(0), np.zeros(0, np.int64), closer)
+            table = self._tables[size] = scores.Table(np.zeros(0), np.zeros(0, np.int64), closer)
             if len(self._tables) > REMEMBERED_SIZES:
                 self._tables.popitem(last=False)
         self._tables.move_to_end(size)
@@ -296,10 +271,10 @@ class Board:
         slot = self._slots[node] = self._free.pop()
         if slot >= len(self._changed):
             size = max(64, 2 * slot)
-            self._changed = _grown(self._changed, size, 0)
-            self._states = _grown(self._states, size, -1)
-            self._memory = _grown(self._memory, size, 0)
-            self._scores = _grown(self._scores, size, 0)
+            self._changed = scores.grown(self._changed, size, 0)
+            self._states = scores.grown(self._states, size, -1)
+            self._memory = scores.grown(self._memory, size, 0)
+            self._scores = scores.grown(self._scores, size, 0)
         return slot
 
     def _find(self, offered: Collection[str]) -> Integers:
@@ -321,17 +296,6 @@ class Board:
         return self._rank
 
 
-def _shortlisted(bounds: Floats, rank: Integers, slots: Integers, chooser: policy.Bounded) -> Integers:
-    """The slots that the policy looks at closely, the lowest bounds first, in a tie by rank."""
-    different = np.unique(bounds)[: chooser.shortlist]
-    low = bounds <= different[-1]
-    bounds, rank, slots = bounds[low], rank[low], slots[low]
-    order = np.lexsort((rank, bounds))
-    bounds, slots = bounds[order], slots[order]
-    first = np.searchsorted(bounds, bounds)
-    return slots[np.arange(len(slots)) - first < chooser.peers]
-
-
 def _key(room: inventory.NodeRoom) -> Hashable:
     """All that a policy or a reason may depend on, in plain numbers."""
     devices = tuple(
@@ -346,8 +310,3 @@ def _key(room: inventory.NodeRoom) -> Hashable:
     )
     closed = room.unusable, room.cordoned, room.silent
     return room.cpu_milli, closed, room.pod_sizes, devices
-
-
-def _grown(array: npt.NDArray, size: int, fill: float) -> npt.NDArray:  # type: ignore[type-arg]  # any number
-    more = np.full(size - len(array), fill, array.dtype)
-    return np.concatenate([array, more])
