@@ -412,6 +412,7 @@ class Claim:
     constraints: Constraints = UNCONSTRAINED
     elasticity: ElasticityMode = ElasticityMode.AUTO
     scaling: Scaling | None = None
+    sleep_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

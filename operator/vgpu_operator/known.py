@@ -63,6 +63,7 @@ class Pod:
     deleting: bool
     saying: str
     ready: bool = False
+    ip: str = ""
     deletion_cost: int = 0
     home: homes.Home = homes.ANYWHERE
 
@@ -89,6 +90,7 @@ def pod(raw: Object) -> Pod:
         deleting="deletionTimestamp" in metadata,
         saying=_saying(status),
         ready=_ready(status),
+        ip=_own_ip(status),
         deletion_cost=_cost(metadata.get("annotations") or {}),
         home=homes.home(raw),
     )
@@ -117,6 +119,12 @@ def observed_generation(status: Mapping[str, Any]) -> int:
 def _ready(status: Mapping[str, Any]) -> bool:
     conditions = status.get("conditions") or ()
     return any(entry.get("type") == "Ready" and entry.get("status") == "True" for entry in conditions)
+
+
+def _own_ip(status: Mapping[str, Any]) -> str:
+    """The pod's address; none for a pod on its host's network, whose ports may be another's."""
+    ip = str(status.get("podIP") or "")
+    return "" if ip == status.get("hostIP") else ip
 
 
 def _cost(annotations: Mapping[str, str]) -> int:

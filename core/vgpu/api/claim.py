@@ -11,6 +11,7 @@ from vgpu.api import scaling as scaling_api
 from vgpu.api.errors import InvalidObject
 
 _PEBI = 1024**5
+VLLM_PORT = 8000  # where vLLM serves its sleep mode unless told otherwise
 
 
 def _positive(text: str) -> str:
@@ -58,6 +59,7 @@ class Cooperation(schema.Model):
     """How the application gives memory back."""
 
     type: Literal["None", "LimitWatch", "HTTPSleep"] = "None"
+    port: Annotated[schema.Int, Field(ge=1, le=65_535)] | None = None
 
 
 class Spec(schema.Model):
@@ -199,8 +201,13 @@ def to_values(raw: Mapping[str, Any]) -> values.Claim:
         ),
         gang_pods=spec.gang.min_pods if spec.gang else 1,
         elasticity=values.ElasticityMode(spec.elasticity.mode),
+        sleep_port=_sleep_port(spec.cooperation),
         scaling=None if spec.scaling is None else scaling_api.to_values(spec.scaling),
     )
+
+
+def _sleep_port(cooperation: Cooperation) -> int | None:
+    return (cooperation.port or VLLM_PORT) if cooperation.type == "HTTPSleep" else None
 
 
 def _floor(requests: Requests) -> values.Amounts:

@@ -17,6 +17,7 @@ from vgpu_operator.elasticity.remembered import Remembered
 from vgpu_operator.elasticity.scalers import Scaler
 from vgpu_operator.elasticity.series import Trouble
 from vgpu_operator.elasticity.signals import Signals
+from vgpu_operator.elasticity.sleepers import Sleepers
 from vgpu_operator.elasticity.targets import Scale, Targets
 from vgpu_operator.view import View
 
@@ -30,10 +31,11 @@ FIRST_TO_GO = -100
 class Hands:
     """Writes for the loop; everything it writes may be written again."""
 
-    def __init__(self, kube: Kube, view: View, targets: Targets, counts: Counts) -> None:
+    def __init__(self, kube: Kube, view: View, targets: Targets, sleepers: Sleepers, counts: Counts) -> None:
         self._kube = kube
         self._view = view
         self._targets = targets
+        self._sleepers = sleepers
         self._counts = counts
 
     async def size(self, subject: Subject, judged: Judgement) -> None:
@@ -49,6 +51,17 @@ class Hands:
         for slice_id, amounts in judged.decided.allocations.items():
             direction = "shrink" if held[slice_id].covers(amounts) else "grow"
             self._counts.resizes.labels(direction, "asked").inc()
+
+    async def nap(self, subject: Subject, judged: Judgement) -> None:
+        """Puts surplus replicas to sleep and wakes needed ones; who does not answer stays as it is."""
+        pods = {each.slice.id: [pod.uid for pod in each.slice.pods] for each in subject.holdings}
+        for ids, ask in (
+            (judged.decided.wake, self._sleepers.wake),
+            (judged.decided.sleep, self._sleepers.sleep),
+        ):
+            for slice_id in sorted(ids):
+                for uid in pods[slice_id]:
+                    await ask(subject, uid)
 
     async def scale(self, subject: Subject, judged: Judgement, scaler: Scaler) -> Scale | Trouble | None:
         """Brings the target to the decided replicas; the scale as it is then, None where none is known."""

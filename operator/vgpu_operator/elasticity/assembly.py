@@ -20,12 +20,13 @@ USE_OF_ALLOCATED = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """One claim as the loop sees it: its slices that stay, their pods, its pool."""
+    """One claim as the loop sees it: its slices that stay, their pods, its pool; ``asleep`` are slice ids."""
 
     claim: values.Claim
     pool: values.Pool
     holdings: tuple[Holding, ...]
     pods: Mapping[str, known.Pod]
+    asleep: frozenset[str] = frozenset()
 
     @property
     def fixed(self) -> bool:
@@ -48,8 +49,14 @@ class Subject:
         ref, pods = self.claim.ref, holding.slice.pods
         return ref.namespace, ref.name, pods[0].name if len(pods) == 1 else ""
 
-    def ready(self, holding: Holding) -> bool:
+    def serves(self, holding: Holding) -> bool:
         """True when a pod of the slice serves."""
+        return self.ready(holding) and holding.slice.id not in self.asleep
+
+    def ready(self, holding: Holding) -> bool:
+        """True when a pod of the slice serves, or would if it were awake."""
+        if holding.slice.id in self.asleep:
+            return True
         return any((pod := self.pods.get(each.uid)) is not None and pod.ready for each in holding.slice.pods)
 
 
@@ -77,7 +84,7 @@ def rule_of(claim: values.Claim) -> settings.Settings:
 
 def uses_of(subject: Subject, signals: Signals) -> tuple[Use, ...]:
     """The use of the slices that serve, as far as it was heard."""
-    slots = (subject.slot(each) for each in subject.holdings if subject.ready(each))
+    slots = (subject.slot(each) for each in subject.holdings if subject.serves(each))
     return tuple(signals.uses[slot] for slot in slots if slot in signals.uses)
 
 
@@ -145,6 +152,7 @@ def _slice(
         device_uuids=entry.device_uuids,
         neighbours_percent=neighbours,
         ready=subject.ready(holding),
+        asleep=entry.id in subject.asleep,
         memory_peak_bytes=_peak(memory, remembered.answers.get(entry.id), now=now),
         memory_denied=_denied(holding, memory, answered),
         memory_denied_bytes=_typical(memory),

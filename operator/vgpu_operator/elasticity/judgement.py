@@ -57,7 +57,7 @@ def heard(subject: Subject, signals: Signals, before: Remembered, *, now: float)
     scaling = subject.claim.scaling
     found = assembly.answer(signals, scaling.workload_query if scaling else None, now=now)
     rates = series.samples(found) if isinstance(found, series.Series) else ()
-    serving = sum(1 for each in subject.holdings if subject.ready(each))
+    serving = sum(1 for each in subject.holdings if subject.serves(each))
     uses = assembly.uses_of(subject, signals)
     return before.heard(rates, uses, expected_slices=serving)
 
@@ -74,16 +74,16 @@ def _facts(
     scaling = subject.scaling
     ours = scaler.scale is not None and scaler.other is None
     slices = assembly.slices_of(subject, rooms, signals, remembered, now=now)
-    devices = len({uuid for each in slices for uuid in each.device_uuids})
     return facts.ClaimFacts(
         slices=slices,
         curve=assembly.curve_of(subject, remembered),
-        pool=rooms.pool_facts(subject.claim, devices=devices, places=MOST_AT_ONCE),
+        pool=rooms.pool_facts(subject.claim, places=MOST_AT_ONCE),
         samples=remembered.rates if remembered.by_work else remembered.uses,
         objectives=assembly.objectives_of(subject, signals, now=now),
         replicas=scaler.scale.wished if ours and scaler.scale is not None else None,
         min_replicas=scaling.min_replicas if ours and scaling is not None else len(slices),
         max_replicas=scaling.max_replicas if ours and scaling is not None else len(slices),
+        can_sleep=ours and subject.claim.sleep_port is not None,
         idle_seconds=scaling.idle_seconds if ours and scaling is not None else None,
         waiting=assembly.value(signals, scaling.wake_query, now=now) if scaling is not None else None,
     )

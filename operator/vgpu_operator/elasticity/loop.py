@@ -23,6 +23,7 @@ from vgpu_operator.elasticity.rivals import Rivals
 from vgpu_operator.elasticity.rooms import Rooms
 from vgpu_operator.elasticity.scalers import Scaler
 from vgpu_operator.elasticity.signals import HISTORY_SECONDS, LATELY_SECONDS, Ears, Signals
+from vgpu_operator.elasticity.sleepers import Sleepers
 from vgpu_operator.elasticity.targets import Scale, Targets
 from vgpu_operator.view import View
 
@@ -48,6 +49,7 @@ class Loop:
         ears: Ears,
         hands: Hands,
         targets: Targets,
+        sleepers: Sleepers,
         rivals: Rivals,
         counts: Counts,
         *,
@@ -62,6 +64,7 @@ class Loop:
         self._ears = ears
         self._hands = hands
         self._targets = targets
+        self._sleepers = sleepers
         self._rivals = rivals
         self._counts = counts
         self._changed = changed
@@ -126,12 +129,14 @@ class Loop:
         return await self._ears.listen(subjects, queries, start=end - seconds, end=end)
 
     async def _one(self, key: Key, subject: Subject, signals: Signals) -> None:
+        subject = await self._sleepers.seen(subject)
         scaler = await scalers.of(subject, self._targets, self._rivals, fresh=False)
         judged = self._judge(key, subject, signals, scaler)
         if scaler.scale is not None and judged.decided.replicas not in (None, scaler.scale.wished):
             scaler = await scalers.of(subject, self._targets, self._rivals, fresh=True)
             judged = self._judge(key, subject, signals, scaler)
         await self._hands.size(subject, judged)
+        await self._hands.nap(subject, judged)
         self._remembered[key] = acting.answered(judged, subject, signals, now=self._now())
         scale = await self._hands.scale(subject, judged, scaler)
         await self._tell(key, subject, judged, scaler, scale)

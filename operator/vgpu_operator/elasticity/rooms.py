@@ -67,7 +67,7 @@ class Rooms:
         held = sum(each.compute_percent for each in self._view.book.used(self._pool.name).values())
         return max(0.0, 1.0 - held / capacity) if capacity else 0.0
 
-    def pool_facts(self, claim: values.Claim, *, devices: int, places: int) -> facts.PoolFacts:
+    def pool_facts(self, claim: values.Claim, *, places: int) -> facts.PoolFacts:
         """The facts of the pool for one claim."""
         left = quota.headroom(
             self._pool, self._view.book.used(self._pool.name), namespace=claim.ref.namespace
@@ -75,7 +75,6 @@ class Rooms:
         return facts.PoolFacts(
             free=self.free_part(),
             placeable=places,
-            devices=devices,
             quota_percent=None if left is None else max(0, left.compute_percent) // claim.device_count,
             quota_memory_bytes=None if left is None else max(0, left.memory_bytes) // claim.device_count,
         )

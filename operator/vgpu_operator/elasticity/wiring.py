@@ -6,7 +6,7 @@ from vgpu_kube import resources
 from vgpu_kube.events import EventType, Recorder
 from vgpu_kube.objects import Key
 from vgpu_kube.protocol import Kube
-from vgpu_operator.elasticity import prometheus
+from vgpu_operator.elasticity import http_sleep, prometheus
 from vgpu_operator.elasticity.acting import Hands
 from vgpu_operator.elasticity.asking import Questions
 from vgpu_operator.elasticity.counts import Counts
@@ -14,6 +14,7 @@ from vgpu_operator.elasticity.loop import Loop
 from vgpu_operator.elasticity.outcomes import Outcome
 from vgpu_operator.elasticity.rivals import Rivals
 from vgpu_operator.elasticity.signals import Ears
+from vgpu_operator.elasticity.sleepers import Door, Sleepers
 from vgpu_operator.elasticity.targets import Targets
 from vgpu_operator.metrics import Metrics
 from vgpu_operator.view import View
@@ -35,6 +36,7 @@ def loop(
     clock: Callable[[], float],
     sleep: Callable[[float], Awaitable[None]],
     interval_seconds: float = INTERVAL_SECONDS,
+    door: Door | None = None,
 ) -> Loop:
     """A loop over the view's claims; ``woken`` is told of claims whose status has something new to say.
 
@@ -57,12 +59,14 @@ def loop(
 
     counts = Counts(metrics.registry, metrics.resizes)
     targets = Targets(kube, clock=clock)
+    sleepers = Sleepers(door or http_sleep.Door())
     ears = Ears(source, Questions(source, clock=clock), scrape_seconds=scrape_seconds)
     return Loop(
         view,
         ears,
-        Hands(kube, view, targets, counts),
+        Hands(kube, view, targets, sleepers, counts),
         targets,
+        sleepers,
         Rivals(kube, clock=clock),
         counts,
         changed=changed,

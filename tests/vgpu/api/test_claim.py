@@ -122,3 +122,20 @@ def test_a_claim_of_an_earlier_version_has_no_constraints() -> None:
     raw = claim_of({"requests": {"memory": "16Gi", "computePercent": 25}})
 
     assert claim.to_values(raw).constraints == values.UNCONSTRAINED
+
+
+@pytest.mark.parametrize(
+    ("cooperation", "port"),
+    [
+        ({}, None),
+        ({"type": "LimitWatch", "port": 9000}, None),
+        ({"type": "HTTPSleep"}, 8000),
+        ({"type": "HTTPSleep", "port": 9000}, 9000),
+    ],
+)
+def test_only_applications_that_sleep_over_http_have_a_port_for_it(
+    cooperation: Any, port: int | None
+) -> None:
+    raw = claim_of({"requests": {"memory": "1Gi", "computePercent": 1}}, cooperation=cooperation)
+
+    assert claim.to_values(raw).sleep_port == port

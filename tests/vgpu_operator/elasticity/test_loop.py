@@ -24,7 +24,7 @@ from vgpu_kube.resources import (
     VGPU_POOLS,
 )
 from vgpu_kube.testing import Clock, Cluster, settle
-from vgpu_operator.elasticity import wiring
+from vgpu_operator.elasticity import sleepers, wiring
 from vgpu_operator.metrics import Metrics
 from vgpu_operator.reconciler import Reconciler
 
@@ -32,6 +32,30 @@ RATE = "sum(rate(requests[4s]))"
 TARGET = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "llm"}
 FLOOR = {"memory": "4Gi", "computePercent": 10}
 CEILING = {"memory": "8Gi", "computePercent": 60}
+
+
+class Beds:
+    """Applications that can sleep, by the address of their pods; those in ``deaf`` do not answer."""
+
+    def __init__(self) -> None:
+        self.sleeping: set[str] = set()
+        self.deaf: set[str] = set()
+        self.told: list[tuple[str, str]] = []
+
+    async def asleep(self, address: str) -> bool:
+        if address in self.deaf:
+            raise sleepers.Silent("no answer")
+        return address in self.sleeping
+
+    async def sleep(self, address: str) -> None:
+        await self.asleep(address)
+        self.told.append(("sleep", address))
+        self.sleeping.add(address)
+
+    async def wake(self, address: str) -> None:
+        await self.asleep(address)
+        self.told.append(("wake", address))
+        self.sleeping.discard(address)
 
 
 class Stage:
@@ -42,6 +66,7 @@ class Stage:
         self.clock = Clock()
         self.cluster = Cluster(now=self.clock.now)
         self.waiting = False
+        self.beds = Beds()
         self._operator = AsyncExitStack()
         self._task: asyncio.Task[None] | None = None
         self.cluster.add(VGPU_POOLS, pool())
@@ -62,6 +87,7 @@ class Stage:
             woken=self.reconciler.claim_queue.wake,
             contended=lambda _: self.waiting,
             scrape_seconds=1,
+            door=self.beds,
             now=self.now,
             **clocks,
         )
@@ -103,7 +129,11 @@ class Stage:
         labels = {"vgpu.dev/claim": "llm"}
         about = {"name": name, "namespace": "team-a", "labels": labels}
         conditions = [{"type": "Ready", "status": "True" if ready else "False"}]
-        body = {"metadata": about, "spec": {"containers": []}, "status": {"conditions": conditions}}
+        body = {
+            "metadata": about,
+            "spec": {"containers": []},
+            "status": {"conditions": conditions, "podIP": f"10.0.0.{name[-1]}"},
+        }
         made = self.cluster.add(PODS, body)
         await self.write(made["metadata"]["uid"], entry(self.claimed, made, gpu))
         await self.confirm()
@@ -447,6 +477,38 @@ async def test_nothing_grows_while_pods_wait_for_room(stage: Stage) -> None:
     await stage.run(20)
 
     assert (stage.compute(), stage.replicas()) == ([10], 1)
+
+
+async def test_a_surplus_replica_sleeps_before_it_goes_and_wakes_when_it_is_needed(stage: Stage) -> None:
+    await stage.claim(scaling={}, cooperation={"type": "HTTPSleep", "port": 9000})
+    await stage.deployment(replicas=2)
+    stage.serve(2.0, pods=2)
+
+    await stage.run(30)
+
+    assert len(stage.beds.sleeping) == 1
+    assert stage.replicas() == 2
+    assert stage.status()["lastDecision"]["action"] == "Sleep"
+
+    stage.serve(60.0)
+    stage.prometheus.show("llm-1", percent=lambda _: 60.0)  # whichever of both serves
+    await stage.run(8)
+
+    assert stage.beds.sleeping == set()
+    assert [what for what, _ in stage.beds.told] == ["sleep", "wake"]
+    assert {address for _, address in stage.beds.told} <= {"10.0.0.0:9000", "10.0.0.1:9000"}
+
+
+async def test_applications_that_do_not_answer_count_as_awake(stage: Stage) -> None:
+    stage.beds.deaf = {"10.0.0.0:8000", "10.0.0.1:8000"}
+    await stage.claim(scaling={}, cooperation={"type": "HTTPSleep"})
+    await stage.deployment(replicas=2)
+    stage.serve(2.0, pods=2)
+
+    await stage.run(30)
+
+    assert stage.beds.told == []
+    assert stage.says("ScalingLimited")[1] == "WithinBounds"
 
 
 async def test_a_target_that_does_not_exist_is_named(stage: Stage) -> None:
