@@ -106,10 +106,22 @@ class Runtime:
     async def stop(self) -> None:
         """Kill what runs, stop containerd, take mounts and network away."""
         if self.process.running:
+            networks = await asyncio.to_thread(self._networks)
             await asyncio.to_thread(self._kill_tasks)
+            await asyncio.to_thread(_delete_networks, networks)
         await self.process.stop()
         await asyncio.to_thread(self._clear)
         self._turn.close()
+
+    def _networks(self) -> set[str]:
+        """The names of the pods' network namespaces; what is bound to a name outlives all processes in it."""
+        names: set[str] = set()
+        for container in self.ctr("containers", "list", "--quiet").split():
+            with contextlib.suppress(errors.BedError):  # it was removed meanwhile
+                spec = json.loads(self.ctr("containers", "info", "--spec", container))
+                paths = [each.get("path", "") for each in spec["linux"]["namespaces"]]
+                names |= {Path(each).name for each in paths if "/netns/" in each}
+        return names
 
     def _kill_tasks(self) -> None:
         for task in self.ctr("tasks", "list", "--quiet").split():
@@ -137,6 +149,12 @@ class Runtime:
         )
         spec["process"].pop("rlimits", None)  # raising one needs a capability that not every machine gives
         (self._directory / "spec.json").write_text(json.dumps(spec))
+
+
+def _delete_networks(names: set[str]) -> None:
+    """Take network namespaces away, and with them their ends of the bridge."""
+    for name in names:
+        subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
 
 
 def program(name: str) -> str:
