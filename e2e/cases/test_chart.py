@@ -14,6 +14,7 @@ import click
 import pytest
 import yaml
 
+from vgpu.api import pool as pool_api
 from vgpu_e2e import helm, helm_image, manifests, scheduler
 from vgpu_e2e.platform import CHART_FILES, CRDS, NAMESPACE, REPOSITORY
 from vgpu_e2e.rest import Object
@@ -290,6 +291,17 @@ def test_hamis_words_are_heard_only_where_they_are_asked_for() -> None:
     assert heard[0]["clientConfig"]["service"]["path"] == app.ALIASES[0].path
     assert all(f"'{each}'" in heard[0]["matchConditions"][0]["expression"] for each in hami.ALIASES[:4])
     assert {"vgpu-aliases"} == of_kind(asked, "Deployment").keys() - of_kind(plain(), "Deployment").keys()
+
+
+def test_the_pool_that_is_proposed_at_the_end_is_one() -> None:
+    labels = {"agent.nodeSelector": {"pool": "a", "zone": "b"}}
+    where = ["--namespace", NAMESPACE, "--dry-run=client"]
+    said = helm.run("install", helm.RELEASE, str(helm.CHART), *where, *helm.flags({**IMAGE, **labels}))
+
+    proposed = said.partition("kubectl apply -f - <<EOF\n")[2].partition("\nEOF\n")[0]
+    pool = pool_api.to_values(yaml.safe_load(proposed))
+    assert pool.is_default
+    assert {"pool": "a", "zone": "b"}.items() <= dict(pool.node_selector.match_labels).items()
 
 
 def test_the_definitions_can_be_left_to_others() -> None:
