@@ -38,9 +38,11 @@ class Remembered:
     ) -> "Remembered":
         """With the seconds that are new: their rates, their use, and what both together teach.
 
-        Use counts only for seconds in which every serving slice was heard of.
+        Use counts only for seconds in which every serving slice was heard of: a part of it would make work
+        look cheap.
         """
-        used = _demands(uses) if uses and len(uses) >= expected_slices else ()
+        uses = uses if len(uses) >= expected_slices else ()
+        used = _demands(uses) if uses else ()
         after = replace(self, rates=_more(self.rates, rates), uses=_more(self.uses, used))
         taught = self.cost
         seen = self.rates[-1].at if self.rates else -math.inf
