@@ -56,6 +56,9 @@ struct ask {
   const int64_t *taken;
 };
 
+/* Counts the changes of what is called here and how; kernel.py calls no library of another number. */
+int vgpu_kernel_version(void) { return 2; }
+
 /* What a card of some kind gives a shape is worths[kind * shape_count + shape], -1 where it is not accepted. */
 static int fits(const struct card *card, const struct shape *asked, int64_t worth) {
   return card->memory >= asked->memory && card->compute >= asked->compute && worth >= 0;

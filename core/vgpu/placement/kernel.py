@@ -14,6 +14,7 @@ import cffi
 import numpy as np
 from numpy import typing as npt
 
+VERSION = 2
 LIBRARY = Path(__file__).with_name("_kernel.so")
 
 _ffi = cffi.FFI()
@@ -28,6 +29,7 @@ _ffi.cdef(
                      const int32_t *futures; int32_t shape_count, sequences, length;
                      double stranded, unpacked, scarcity; };
     struct ask { struct shape shape; const int64_t *taken; };
+    int vgpu_kernel_version(void);
     double vgpu_stranded(const struct shape *shapes, const double *weights, int shape_count,
                          const int64_t *worths, int64_t cpu, const struct card *cards, int count);
     int64_t vgpu_unpacked(const struct shape *shapes, int shape_count, const int64_t *worths,
@@ -201,5 +203,12 @@ def _pointer(kind: str, array: npt.NDArray[Any]) -> Any:  # noqa: ANN401  cffi's
 
 
 def built(library: Path = LIBRARY) -> Path | None:
-    """The library, if it has been built."""
-    return library if library.exists() else None
+    """The library, if it has been built of the source that this module knows."""
+    if not library.exists():
+        return None
+    there: Any = _ffi.dlopen(str(library))
+    try:
+        found: int = there.vgpu_kernel_version()
+    except AttributeError:  # it was built before there were versions
+        found = 0
+    return library if found == VERSION else None

@@ -3,12 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
+import _cffi_backend
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import builders as make
 from vgpu import inventory, values
-from vgpu.placement import board, choice, fragmentation, grid, mix, policy
+from vgpu.placement import board, choice, fragmentation, grid, kernel, mix, policy
 from vgpu.placement.policies import best_fit, bin_pack, fgd, gpu_packing, least_fragmentation, spread
 
 MODELS = ("A100", "T4")
@@ -189,6 +190,12 @@ def test_c_and_python_choose_alike(
         assert found is not None
         assert found.score == expected.score
         assert tuple(room.devices[at].uuid for at in found.positions) == expected.device_uuids
+
+
+def test_a_library_of_another_version_is_not_called(library: Path, tmp_path: Path) -> None:
+    assert kernel.built(library) == library
+    assert kernel.built(Path(_cffi_backend.__file__)) is None
+    assert kernel.built(tmp_path / "none.so") is None
 
 
 @given(typical=mixes, where=rooms())
