@@ -15,7 +15,7 @@ from vgpu.elasticity import (
     facts,
     horizontal,
     idleness,
-    memory,
+    resizing,
     settings,
     sleeping,
     state,
@@ -85,7 +85,7 @@ def decide(
     if newest is None or now - newest > rule.stale_seconds:
         return _held(claim, Reason.NO_SIGNAL, "no rate of work newer than the allowed age"), before
     wanted, after = demand.measured(claim, before, rule, now=now)
-    after = idleness.remembered(claim, after, now=now)
+    after = state.met(idleness.remembered(claim, after, now=now), claim.slices, now=now)
     rate = wanted.expected * min(wanted.alarm, rule.alarm_share)
     naps = sleeping.naps(claim, rate)
     serving = [each for each in claim.slices if naps.serves(each)]
@@ -170,7 +170,7 @@ def _composed(
     *,
     now: float,
 ) -> tuple[Decision, state.State]:
-    allocations = _allocations(claim, sized, after, rule, now=now)
+    allocations = resizing.allocations(claim, wanted, sized, after, rule, now=now)
     grown = {id_ for id_, amounts in allocations.items() if _grows(claim, id_, amounts)}
     if grown:
         after = replace(after, grown_at={**after.grown_at, **dict.fromkeys(grown, now)})
@@ -191,55 +191,6 @@ def _composed(
         message="; ".join(wanted.reasons),
     )
     return decision, after
-
-
-def _allocations(
-    claim: facts.ClaimFacts,
-    sized: vertical.Sizes,
-    after: state.State,
-    rule: settings.Settings,
-    *,
-    now: float,
-) -> dict[str, values.Amounts]:
-    """The slices that change, with what they should have."""
-    changed = {}
-    for each in claim.slices:
-        percent = each.allocated.compute_percent
-        if each.id in after.asleep_since:
-            percent = each.requests.compute_percent
-        elif each.id in sized.percent:
-            quiet = now - after.grown_at.get(each.id, -math.inf) >= rule.hold_seconds
-            wished = sized.percent[each.id]
-            percent = vertical.settled(each, wished, deadband=rule.deadband, may_shrink=quiet)
-        amounts = values.Amounts(memory_bytes=memory.wished_bytes(each, rule), compute_percent=percent)
-        if amounts != each.allocated:
-            changed[each.id] = amounts
-    return _within_quota(claim, changed, rule)
-
-
-def _within_quota(
-    claim: facts.ClaimFacts, changed: dict[str, values.Amounts], rule: settings.Settings
-) -> dict[str, values.Amounts]:
-    """The changes with growth cut, in order of ids, to what the quota admits beside the shrinks."""
-    pool, held = claim.pool, {each.id: each for each in claim.slices}
-    if pool.quota_percent is None and pool.quota_memory_bytes is None:
-        return changed
-    percent, memory_bytes = pool.quota_percent, pool.quota_memory_bytes
-    cut = {}
-    for id_ in sorted(changed):
-        amounts, present = changed[id_], held[id_].allocated
-        if percent is not None:
-            most = present.compute_percent + max(0, percent)
-            amounts = replace(amounts, compute_percent=min(amounts.compute_percent, most))
-            percent -= max(0, amounts.compute_percent - present.compute_percent)
-        if memory_bytes is not None:
-            if amounts.memory_bytes - present.memory_bytes > max(0, memory_bytes):
-                size = memory.whole(present.memory_bytes, max(0, memory_bytes), rule)
-                amounts = replace(amounts, memory_bytes=size)
-            memory_bytes -= max(0, amounts.memory_bytes - present.memory_bytes)
-        if amounts != present:
-            cut[id_] = amounts
-    return cut
 
 
 def _grows(claim: facts.ClaimFacts, slice_id: str, amounts: values.Amounts) -> bool:

@@ -11,7 +11,8 @@ class Demand:
     """Rates of work per second. ``expected`` sizes shares, ``needed`` replicas; headroom is in both.
 
     ``reserve`` is the present rate with the largest rise seen lately within the time a replica starts in.
-    ``alarm`` is by how much waiting work or a broken objective multiplies them (1 is none).
+    ``alarm`` is by how much waiting work or a broken objective multiplies them (1 is none). ``ease`` is how
+    far the pool is from being full: 1 with enough free, 0 with nothing.
     """
 
     rate: float
@@ -22,6 +23,7 @@ class Demand:
     slope: float
     alarm: float
     calm: bool
+    ease: float
     reasons: tuple[str, ...]
 
 
@@ -61,6 +63,7 @@ def measured(
             slope=rise,
             alarm=alarm,
             calm=calm,
+            ease=part,
             reasons=reasons,
         ),
         after,

@@ -9,7 +9,7 @@ from vgpu import values
 class Settings:
     """How the loop reacts; times are seconds. The experiments: docs/decisions/0003-dual-elastic-rule.md."""
 
-    headroom: float = 1.3
+    headroom: float = 1.15
     """Share and replicas are sized for the expected rate times this."""
 
     calm_headroom: float = 1.05
@@ -18,10 +18,10 @@ class Settings:
     calm_free: float = 0.2
     """Below this free part of the pool, headroom falls and neither forecast nor alarm enlarges anything."""
 
-    share_window: float = 20.0
+    share_window: float = 30.0
     """Shares are sized for the largest expectation of this time."""
 
-    calm_window: float = 5.0
+    calm_window: float = 20.0
     """That time when nothing of the pool is free: a full pool gives back sooner."""
 
     median_window: int = 15
@@ -61,10 +61,22 @@ class Settings:
     """How long that has to last."""
 
     deadband: float = 0.1
-    """Share changes below this part of the allocation are not made."""
+    """Changes of one slice below this part of its allocation are not made while others suffice."""
 
-    hold_seconds: float = 5.0
-    """A slice that grew is not shrunk again before this time."""
+    short: float = 0.05
+    """A claim's slices grow when together they serve less than asked by more than this part of it."""
+
+    surplus: float = 0.25
+    """They shrink when together they serve more than asked by more than this part of it."""
+
+    calm_surplus: float = 0.15
+    """That part when nothing of the pool is free."""
+
+    hold_seconds: float = 30.0
+    """A slice that grew, or was not known before, is not shrunk before this time."""
+
+    calm_hold: float = 20.0
+    """That time when nothing of the pool is free: in a full pool what one keeps another lacks."""
 
     stale_seconds: float = 15.0
     """Without a sample for this long nothing is changed."""

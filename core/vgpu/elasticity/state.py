@@ -4,7 +4,7 @@ A value: a restarted loop begins with ``EMPTY`` and the samples that the metrics
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vgpu.elasticity import facts
 
@@ -17,7 +17,7 @@ class State:
 
     ``expected`` sizes shares, ``needed`` replicas, ``surges`` the rises within a start's
     time. ``grown_at`` and ``asleep_since`` tell when each slice last grew, and since when it sleeps,
-    ``busy_at`` when work was last seen; the first look counts as that.
+    ``busy_at`` when work was last seen; the first look counts as growth and as work.
     """
 
     rates: tuple[float, ...] = ()
@@ -56,3 +56,9 @@ def recent(
     while end > start and series[end - 1][1] <= value:
         end -= 1
     return (*series[start:end], (now, value))
+
+
+def met(before: State, slices: Iterable[facts.SliceFacts], *, now: float) -> State:
+    """The state that knows these slices and no others; who is new may have grown a moment ago."""
+    grown_at = {each.id: before.grown_at.get(each.id, now) for each in slices}
+    return before if grown_at == before.grown_at else replace(before, grown_at=grown_at)

@@ -82,13 +82,3 @@ def floor(slice_: facts.SliceFacts, curve: work.Curve) -> int:
     """The least this slice should have: its request, and what one unit of work needs within the objective."""
     useful = min(curve.floor_percent, slice_.limits.compute_percent)
     return max(slice_.requests.compute_percent, useful)
-
-
-def settled(slice_: facts.SliceFacts, wished: int, *, deadband: float, may_shrink: bool) -> int:
-    """The wished share, or the present one while the difference is not worth a change."""
-    present = slice_.allocated.compute_percent
-    if wished < present and not may_shrink:
-        return present
-    if abs(wished - present) <= deadband * present and wished != slice_.requests.compute_percent:
-        return present
-    return wished

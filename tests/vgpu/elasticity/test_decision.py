@@ -68,7 +68,9 @@ def test_a_risen_rate_grows_the_slice_where_it_stands_at_once() -> None:
 
 
 def test_a_fallen_rate_shrinks_the_slice() -> None:
-    decided = decide(claim(slice_(percent=60), rate=100.0))
+    known = state.State(grown_at={"a": 0.0})
+
+    decided = decide(claim(slice_(percent=60), rate=100.0), known)
 
     assert (decided.action, decided.reason) == (decision.Action.SHRINK, decision.Reason.DEMAND_FELL)
 
