@@ -91,8 +91,12 @@ class AgentMirror:
         while True:
             await asyncio.sleep(self._heartbeat_seconds)
             moment = gpunodes.timestamp(datetime.datetime.now(datetime.UTC))
-            for name in list(self._latest):
-                await self._patch(f"{name}/status", {"status": {"heartbeatTime": moment}})
+            turns = asyncio.Semaphore(gpunodes.PARALLEL)
+            await background.together(self._beat_once(name, moment, turns) for name in list(self._latest))
+
+    async def _beat_once(self, name: str, moment: str, turns: asyncio.Semaphore) -> None:
+        async with turns:
+            await self._patch(f"{name}/status", {"status": {"heartbeatTime": moment}})
 
     async def _patch(self, path: str, change: Object) -> None:
         with contextlib.suppress(rest.NotFoundError):  # gone meanwhile; the watch tells
