@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from vgpu_e2e import objects, process, prometheus
-from vgpu_e2e.localnode import serving, waiting
+from vgpu_e2e.localnode import cuda, serving, waiting
 from vgpu_e2e.localnode.elastic import ElasticBed
 from vgpu_e2e.localnode.service import Rate, Service, steps
 from vgpu_e2e.rest import Object
@@ -113,6 +113,21 @@ async def test_fixed_slices_keep_their_size_until_they_may_grow(bed: ElasticBed,
     assert fixed == {FLOOR["computePercent"]}
 
 
+async def test_memory_that_was_refused_is_there_when_it_is_asked_for_again(
+    bed: ElasticBed, team: Team
+) -> None:
+    await team.claim("llm", requests=objects.amounts("1Gi", 10), limits=objects.amounts("8Gi", 60))
+    server = await serving.start(bed, team, "llm")
+    await _until(lambda: _at_rest(team), "a first look")
+    assert await server.take(2048) == cuda.OUT_OF_MEMORY
+
+    await _until(lambda: _larger(server), "more memory")
+
+    assert await server.take(2048) == cuda.SUCCESS
+    last = (await team.status("llm"))["lastDecision"]
+    assert (last["action"], last["reason"]) == ("Grow", "MemoryDenied")
+
+
 async def test_an_idle_service_goes_to_no_replicas_and_wakes_for_a_waiting_request(
     bed: ElasticBed, team: Team
 ) -> None:
@@ -164,6 +179,15 @@ async def _seconds_until(holds: Callable[[], Awaitable[bool]], since: float) -> 
 async def _judged(service: Service) -> bool:
     conditions = (await service.team.status(service.name)).get("conditions", [])
     return any(each["type"] == "ScalingLimited" and each["status"] != "Unknown" for each in conditions)
+
+
+async def _at_rest(team: Team) -> bool:
+    conditions = (await team.status("llm")).get("conditions", [])
+    return any((each["type"], each["reason"]) == ("Resizing", "AtTarget") for each in conditions)
+
+
+async def _larger(server: serving.Serving) -> bool:
+    return bool((await server.memory())["total"] > 2**31)
 
 
 async def _looks(bed: ElasticBed) -> float:
