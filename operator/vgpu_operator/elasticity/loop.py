@@ -98,20 +98,19 @@ class Loop:
                         await self.look(pressed)
 
     async def look(self, claims: Collection[Key]) -> None:
-        """Judges these claims and acts. Raises nothing for what is wrong with one of them."""
-        with self._counts.looks.time():
-            subjects = {key: subject for key in sorted(claims) if (subject := self._subject(key)) is not None}
-            self._forget(claims, subjects)
-            if subjects:
-                await self._look(subjects)
+        """Judges these claims and acts. Raises nothing: what goes wrong is told, and the next look comes."""
+        try:
+            with self._counts.looks.time():
+                await self._look(claims)
+        except Exception:  # a mistake in one look must not end them all
+            logger.exception("look failed claims=%d", len(claims))
 
-    async def _look(self, subjects: dict[Key, Subject]) -> None:
-        new = {key: each for key, each in subjects.items() if self._is_new(key, each)}
-        if new:
-            past = await self._listen(new, HISTORY_SECONDS)
-            for key, each in new.items():
-                self._remembered[key] = _recalled(each, past, now=self._now())
-                await asyncio.sleep(0)  # others have work besides
+    async def _look(self, claims: Collection[Key]) -> None:
+        subjects = {key: subject for key in sorted(claims) if (subject := self._subject(key)) is not None}
+        self._forget(claims, subjects)
+        if not subjects:
+            return
+        await self._recall(subjects)
         signals = await self._listen(subjects, LATELY_SECONDS)
         self._counts.show_signals(signals)
         for key, each in subjects.items():
@@ -121,7 +120,16 @@ class Loop:
                 logs.event(logger, logging.WARNING, "look put off", claim=key, reason=error)
             except Exception:  # a mistake over one claim must not end the work on all others
                 logger.exception("look failed claim=%s", key)
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # others have work besides
+
+    async def _recall(self, subjects: dict[Key, Subject]) -> None:
+        """Asks what Prometheus still knows of claims that are looked at for the first time."""
+        new = {key: each for key, each in subjects.items() if self._is_new(key, each)}
+        if new:
+            past = await self._listen(new, HISTORY_SECONDS)
+            for key, each in new.items():
+                self._remembered[key] = _recalled(each, past, now=self._now())
+                await asyncio.sleep(0)
 
     async def _listen(self, subjects: dict[Key, Subject], seconds: int) -> Signals:
         end = int(self._now())
@@ -187,9 +195,10 @@ class Loop:
         return subject if claim.scaling is not None or (subject.elastic and holdings) else None
 
     def _is_new(self, key: Key, subject: Subject) -> bool:
-        known = self._remembered.get(key)
-        scaling = subject.claim.scaling
-        return known is None or known.query != (scaling.workload_query if scaling else None)
+        known, scaling = self._remembered.get(key), subject.claim.scaling
+        if known is None or not known.recalled:
+            return True
+        return known.query != (scaling.workload_query if scaling else None)
 
     def _forget(self, looked_at: Collection[Key], subjects: Collection[Key]) -> None:
         for key in set(looked_at) - set(subjects):
@@ -232,5 +241,6 @@ class Loop:
 def _recalled(subject: Subject, past: Signals, *, now: float) -> Remembered:
     """What Prometheus still knows of a claim that is looked at for the first time."""
     scaling = subject.claim.scaling
-    begun = Remembered(query=scaling.workload_query if scaling else None)
+    query = scaling.workload_query if scaling else None
+    begun = Remembered(query=query, recalled=past.trouble is None)
     return judgement.heard(subject, past, begun, now=now)

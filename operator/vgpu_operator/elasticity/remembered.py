@@ -20,8 +20,8 @@ class Remembered:
     """One claim. ``rates`` are what the claim's query gives, ``uses`` de-censored use in percent, by second.
 
     ``state`` is of the unit that decisions are made in: work per second once ``cost`` is known, else use.
-    ``denials`` are refused allocations already answered, by slice, ``answers`` when and with how much memory
-    the last of them was.
+    ``recalled`` tells whether the past could be asked for at all. ``denials`` are refused allocations already
+    answered, by slice, ``answers`` when and with how much memory the last of them was.
     """
 
     query: str | None
@@ -30,6 +30,7 @@ class Remembered:
     cost: work.Cost = field(default_factory=work.Cost)
     state: State | None = None
     by_work: bool = False
+    recalled: bool = True
     denials: Mapping[str, float] = field(default_factory=dict)
     answers: Mapping[str, tuple[float, int]] = field(default_factory=dict)
 

@@ -1,5 +1,7 @@
 """HorizontalPodAutoscalers of others on what our claims scale: found and named, never touched."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,6 +11,9 @@ from vgpu_kube.informer import Informer
 from vgpu_kube.objects import Object
 from vgpu_kube.protocol import Kube
 from vgpu_kube.resources import HORIZONTAL_POD_AUTOSCALERS
+
+SYNC_SECONDS = 10.0
+"""A cluster that lists no autoscalers, for whatever reason, keeps no slice from growing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,9 +33,11 @@ class Rivals:
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
-        """Keeps the knowledge up to date; complete on entry."""
+        """Keeps the knowledge up to date; complete on entry, unless the cluster does not tell in time."""
         async with self._informer:
-            await self._informer.synced()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SYNC_SECONDS):
+                    await self._informer.synced()
             yield
 
     def of(self, namespace: str, target: values.Target) -> str | None:

@@ -35,6 +35,11 @@ class Metrics:
             kept = [(of, old) for of, old in self.slices.get(name, []) if of != labels]
             self.slices[name] = [*kept, (labels, value)]
 
+    def shown(self, pod: str, signal: str) -> Value:
+        """What a slice's signal has been so far."""
+        found = (value for labels, value in self.slices.get(signal, []) if labels["pod"] == pod)
+        return next(found, lambda _: 0.0)
+
     async def ranges(self, query: str, *, start: int, end: int) -> Sequence[Series]:
         """As prometheus.Source promises."""
         self.asked.append(query)

@@ -169,12 +169,17 @@ class Stage:
 
     def serve(self, rate: float, *, percent_per_unit: float = 1.0, pods: int = 1) -> None:
         """From now on so much work comes, and takes so much compute, on all pods alike."""
-        began = self.now()
-        before = self.prometheus.queries.get(RATE, [({}, lambda _: 0.0)])[0][1]
-        self.prometheus.answer(RATE, lambda at: rate if at >= began else before(at))
+        began, metrics = self.now(), self.prometheus
+        before = metrics.queries.get(RATE, [({}, lambda _: 0.0)])[0][1]
+        metrics.answer(RATE, lambda at: rate if at >= began else before(at))
         share = rate * percent_per_unit / pods
         for number in range(pods):
-            self.prometheus.show(f"llm-{number}", percent=lambda _: share, throttled=lambda _: 0.0)
+            past = metrics.shown(f"llm-{number}", "percent")
+            metrics.show(
+                f"llm-{number}",
+                percent=lambda at, past=past: share if at >= began else past(at),
+                throttled=lambda _: 0.0,
+            )
 
     def ledger(self) -> Object:
         (found,) = self.cluster.objects(VGPU_NODES)
@@ -570,6 +575,25 @@ async def test_a_restarted_operator_goes_on_where_the_last_one_was(stage: Stage)
     await stage.run(10)
 
     assert (stage.compute(), stage.replicas(), stage.status()["lastDecision"]) == before
+
+
+async def test_an_operator_that_begins_while_prometheus_is_away_recalls_the_past_when_it_is_back(
+    stage: Stage,
+) -> None:
+    await stage.claim(scaling={})
+    await stage.deployment(replicas=2)
+    stage.serve(50.0, pods=2)
+    await stage.run(120)
+    await stage.kill()
+    stage.prometheus.gone = True
+    await stage.start()
+    await stage.run(10)
+
+    stage.prometheus.gone = False
+    stage.serve(2.0, pods=2)
+    await stage.run(60)
+
+    assert stage.replicas() == 2  # what was needed within the window is still known
 
 
 async def test_a_write_that_fails_is_made_at_the_next_look(stage: Stage) -> None:
