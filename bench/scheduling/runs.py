@@ -59,7 +59,7 @@ async def verdict(bed: platform.Bed, *, gpus: int, seconds: float) -> report.Ver
     """
     team = Team(bed.api, "team-b")
     await team.arrive()
-    await bed.apply([_pool_of_one(bed.nodes[0])])
+    await bed.apply([_pool_of_one(max(bed.nodes))])  # the last by name, which others fill last
     await team.claim("part", requests=FLOOR, pool_name="one")
     await team.claim("whole", requests=objects.amounts("80Gi", 100), pool_name="one", device_count=gpus)
     async with scheduler.Scheduler(bed.plane, bed.extenders[0].url, name="for-a-verdict"):
