@@ -102,9 +102,10 @@ async def test_no_container_starts_before_its_limits_are_in_force(bed: RealBed, 
     [pod] = await team.bound(1)
     await process.until(lambda: _mounting(bed, team, pod), timeout_seconds=30, awaited="a failed mount")
     before = await bed.api.get(f"{team.pods_path}/{pod['metadata']['name']}")
-    assert "running" not in serving.statuses(before)["main"]["state"]
-
     bed.agent.process.start()
+
+    started = serving.statuses(before).get("main", {"state": {}})  # none before its first status
+    assert "running" not in started["state"]
 
     server = await starting
     assert await server.take(2048) == cuda.OUT_OF_MEMORY
