@@ -9,7 +9,7 @@ from vgpu import values
 class Settings:
     """How the loop reacts; times are seconds. The experiments: docs/decisions/0003-dual-elastic-rule.md."""
 
-    headroom: float = 1.15
+    headroom: float = 1.2
     """Share and replicas are sized for the expected rate times this."""
 
     calm_headroom: float = 1.05
@@ -21,7 +21,7 @@ class Settings:
     share_window: float = 30.0
     """Shares are sized for the largest expectation of this time."""
 
-    calm_window: float = 20.0
+    calm_window: float = 10.0
     """That time when nothing of the pool is free: a full pool gives back sooner."""
 
     median_window: int = 15
@@ -63,7 +63,7 @@ class Settings:
     deadband: float = 0.1
     """Changes of one slice below this part of its allocation are not made while others suffice."""
 
-    short: float = 0.05
+    short: float = 0.02
     """A claim's slices grow when together they serve less than asked by more than this part of it."""
 
     surplus: float = 0.25
@@ -75,7 +75,7 @@ class Settings:
     hold_seconds: float = 30.0
     """A slice that grew, or was not known before, is not shrunk before this time."""
 
-    calm_hold: float = 20.0
+    calm_hold: float = 10.0
     """That time when nothing of the pool is free: in a full pool what one keeps another lacks."""
 
     stale_seconds: float = 15.0
