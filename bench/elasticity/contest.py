@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from elasticity import arrivals, outcome, policy, profiles, simulation, traces
+from elasticity import arrivals, outcome, policy, profiles, simulation, timeline, traces
 from elasticity.policies import captain, dilu, fast_gshare, fixed, has_gpu, hpa, kpa, ours, vpa
 from vgpu.elasticity import settings
 
 OURS, ORACLE = "ours", "oracle"
 ORACLES = ("fixed", ORACLE)
 """They know the whole load beforehand: printed beside the others, never counted as rivals."""
+
+ONE_AXIS = ("hpa", "kpa", "vpa", "captain", "fast-gshare")
+"""They move either slices or replicas."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +30,7 @@ class Entry:
 POLICIES: dict[str, Entry] = {
     OURS: Entry(
         constant="headroom",
-        values=(settings.DEFAULT.headroom, 1.0, 1.15, 1.5),
+        values=(settings.DEFAULT.headroom, 0.8, 0.9, 1.0, 1.5),
         make=lambda value: ours.Ours(rule=settings.Settings(headroom=value)),
     ),
     "hpa": Entry(constant="target", values=(0.7, 0.8, 0.6, 0.5), make=lambda value: hpa.Hpa(target=value)),
@@ -91,22 +94,25 @@ def play(
     settings_by_cards: Sequence[simulation.Setting],
     seconds: int,
     seed: int,
-) -> Iterator[Result]:
-    """All of them on one load; the same requests for all."""
+) -> Iterator[tuple[Result, timeline.Timeline]]:
+    """All of them on one load, the same requests for all: how each went, and what happened meanwhile."""
     demands = arrivals.demands(traces.load(trace, seconds=seconds, seed=seed), models, seed=seed)
     for setting in settings_by_cards:
         for name in names:
             entry = POLICIES[name]
             for value in entry.values if sweep else entry.values[:1]:
-                began = time.perf_counter()
-                result = simulation.run(demands, entry.make(value), setting)
-                yield Result(
-                    trace=trace,
-                    policy=name,
-                    value=value,
-                    cards=setting.cards,
-                    seed=seed,
-                    seconds=len(demands[0].rates),
-                    outcome=result,
-                    took_seconds=time.perf_counter() - began,
+                began, seen = time.perf_counter(), timeline.Timeline()
+                result = simulation.run(demands, entry.make(value), setting, seen=seen)
+                yield (
+                    Result(
+                        trace=trace,
+                        policy=name,
+                        value=value,
+                        cards=setting.cards,
+                        seed=seed,
+                        seconds=len(demands[0].rates),
+                        outcome=result,
+                        took_seconds=time.perf_counter() - began,
+                    ),
+                    seen,
                 )

@@ -50,9 +50,11 @@ def read(path: Path) -> Profile:
             rows = [[float(cell) for cell in row] for row in csv.reader(file) if row]
         # A batch's time is batch / throughput: for language models one row's latency is that of one token.
         measured = {(round(share), round(batch)): batch / rate for batch, share, _, rate in rows}
+        return _profile(path.stem.removeprefix("bs_sm_"), measured)
     except (OSError, ValueError, ZeroDivisionError) as error:
         raise BadProfileError(f"expected rows of batch, share, latency, rate in {path}: {error}") from error
-    return _profile(path.stem.removeprefix("bs_sm_"), measured)
+    except (LookupError, StopIteration) as error:
+        raise BadProfileError(f"expected every batch from 1 on at every share up to 100 in {path}") from error
 
 
 def _profile(name: str, measured: dict[tuple[int, int], float]) -> Profile:

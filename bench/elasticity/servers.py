@@ -8,6 +8,7 @@ The loop itself is ``servers.c``; which share a server has is decided elsewhere.
 import ctypes
 import math
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 
 from elasticity import arrivals, kernel
 from vgpu import lending
@@ -143,14 +144,14 @@ class Service:
         self._c.late += max(0, bisect_left(self.times, now - self.profile.objective) - head)
         self._c.served += max(0, waiting - head)
 
+    @property
+    def histogram(self) -> tuple[int, ...]:
+        """Answered requests by latency; each bucket is an eighth of the objective, the last has no end."""
+        return tuple(self._c.histogram)
+
     def percentile(self, part: float) -> float:
         """The latency, in objectives, that this part of the requests kept; an eighth coarse, 32 at most."""
-        left = part * sum(self._c.histogram)
-        for bucket, count in enumerate(self._c.histogram):
-            left -= count
-            if left <= 0:
-                return (bucket + 1) / BUCKETS_PER_OBJECTIVE
-        return NEVER
+        return quantile(self.histogram, part)
 
     def _settle(self, server: Server, until: float) -> None:
         self._library.servers_settle(ctypes.byref(self._c), ctypes.byref(server), ctypes.c_double(until))
@@ -179,3 +180,13 @@ class Service:
             stride=batches,
             max_batch=profile.max_batch,
         )
+
+
+def quantile(histogram: Sequence[int], part: float) -> float:
+    """The latency, in objectives, below which this part of the counts lies."""
+    left = part * sum(histogram)
+    for bucket, count in enumerate(histogram):
+        left -= count
+        if left <= 0:
+            return (bucket + 1) / BUCKETS_PER_OBJECTIVE
+    return NEVER

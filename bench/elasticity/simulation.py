@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from elasticity import arrivals, cluster, outcome, policy, servers
+from elasticity import arrivals, cluster, outcome, policy, servers, timeline
 
 STEPS = 10
 
@@ -20,14 +20,22 @@ class Setting:
     ceiling: float = 100.0
 
 
-def run(demands: list[arrivals.Demand], chosen: policy.Policy, setting: Setting) -> outcome.Outcome:
-    """Plays the whole load and says how it went."""
+def run(
+    demands: list[arrivals.Demand],
+    chosen: policy.Policy,
+    setting: Setting,
+    *,
+    seen: timeline.Timeline | None = None,
+) -> outcome.Outcome:
+    """Plays the whole load and says how it went; ``seen`` is told of every second."""
     world = _World(demands, chosen, setting)
     seconds = len(demands[0].rates)
     for second in range(seconds):
         if second == min(setting.warm_up, seconds // 2):
             world.forget()
         world.second(float(second))
+        if seen is not None:
+            world.show(seen)
     return world.finished(float(seconds))
 
 
@@ -61,6 +69,9 @@ class _World:
         self._pool.forget()
         for service in self._services:
             service.forget()
+
+    def show(self, seen: timeline.Timeline) -> None:
+        seen.second(self._services, self._pool)
 
     def finished(self, now: float) -> outcome.Outcome:
         for service in self._services:

@@ -7,9 +7,10 @@ second; or a csv of requests whose first column is a time. Sources: see the list
 import csv
 import datetime
 import gzip
+import math
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
@@ -24,6 +25,9 @@ SERVEGEN_FROM = 6 * 3600
 """Where in the trace the hours begin: the morning's rise of the first day."""
 
 
+SHORTEST_SECONDS, LONGEST_SECONDS = 30, 7 * 24 * 3600
+
+
 class BadTraceError(Exception):
     """The file is missing or of no known format."""
 
@@ -33,11 +37,25 @@ def names() -> list[str]:
     return list(LOADS)
 
 
+SMOOTH = (
+    "autothrottle-diurnal",
+    "autothrottle-noisy",
+    "autothrottle-bursty",
+    "azure-conv",
+    "mooncake",
+    "servegen-small",
+    "servegen-large",
+)
+"""Loads without sudden multiples: every policy with enough GPUs can keep 99 % of their requests in time."""
+
+
 def load(name: str, *, seconds: int, seed: int) -> list[float]:
     """The rates of a named load or of the file of that name, cut to ``seconds``; raises BadTraceError."""
     rates = LOADS[name](seed) if name in LOADS else from_file(Path(name))
-    if not any(rates):
-        raise BadTraceError(f"expected a rate above zero in {name}, found none")
+    if len(rates) < SHORTEST_SECONDS:
+        raise BadTraceError(f"expected {SHORTEST_SECONDS} seconds or more in {name}, found {len(rates)}")
+    if not any(rates[:seconds]):
+        raise BadTraceError(f"expected a rate above zero in the first {seconds} s of {name}, found none")
     return rates[:seconds]
 
 
@@ -47,7 +65,7 @@ def from_file(path: Path) -> list[float]:
     try:
         rates = [float(line) for line in lines if line.strip()]
     except ValueError:
-        return _counted(_times(path, lines))
+        return _counted(_times(path, lines), path)
     if any(not 0 <= rate < float("inf") for rate in rates):
         raise BadTraceError(f"expected rates that are finite and not negative in {path}")
     return rates
@@ -79,9 +97,13 @@ def _seconds(text: str, *, header: str) -> float:
         return datetime.datetime.fromisoformat(text[:26]).replace(tzinfo=datetime.UTC).timestamp()
 
 
-def _counted(times: Iterable[float]) -> list[float]:
+def _counted(times: Sequence[float], path: Path) -> list[float]:
     """Requests per second, each second the mean of the ten around it."""
     ordered = sorted(times)
+    if not ordered or not all(map(math.isfinite, ordered)):
+        raise BadTraceError(f"expected requests with finite times in {path}")
+    if ordered[-1] - ordered[0] > LONGEST_SECONDS:
+        raise BadTraceError(f"expected requests within seven days in {path}, with times in seconds")
     counts = [0.0] * (int(ordered[-1] - ordered[0]) + 1)
     for time in ordered:
         counts[int(time - ordered[0])] += 1
