@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 ROOMS := core operator webhooks agent cli shim helm docs e2e bench tests
 KERNEL := core/vgpu/placement/_kernel.so
 NODES ?= 1000
+GPUS ?= 8
 ARGS ?=
 KEEP ?=
 
@@ -45,7 +46,8 @@ browser: ## Chromium for the test that looks at kubectl vgpu report (Debian, roo
 fmt: setup ## Format and fix what can be fixed
 	@$(BIN)/ruff format $(wildcard $(ROOMS)) && $(BIN)/ruff check --fix $(wildcard $(ROOMS))
 
-generate: setup ## Write the generated files: dashboards, alerts, reference pages
+generate: setup ## Write the generated files: dashboards, alerts, reference pages, the chart's CRDs
+	@$(BIN)/python -m vgpu_e2e.helm copy-crds
 	@$(BIN)/python -m vgpu_monitoring
 	@$(BIN)/python -m vgpu_docs
 
@@ -83,7 +85,7 @@ cluster: controlplane ## A cluster to try things on: this machine as node, simul
 	@$(BIN)/python -m vgpu_e2e.localnode.cluster $(ARGS)
 
 bench-scheduling: controlplane ## Pods bound per second and Filter latency; NODES=1000
-	@$(BIN)/python -m scheduling --nodes $(NODES) $(ARGS)
+	@$(BIN)/python -m scheduling --nodes $(NODES) --gpus $(GPUS) $(ARGS)
 
 bench-placement: setup ## The openb lists replayed, beside the published figures; ARGS="--seeds 1"
 	@$(BIN)/python -m placement $(ARGS)
