@@ -70,18 +70,18 @@ class PodWorker:
     async def _live(self) -> None:
         volumes = await self._publish()
         place = containers.Place(machine=self._machine, logs=self._logs, volumes=volumes)
-        keepers = []
+        kept = []
         for container in self.pod["spec"].get("initContainers", []):
             if container.get("restartPolicy") == "Always":
                 await self._start(container, place)
-                keepers.append(self._keep(container, place))
+                kept.append(container)
             else:
                 await self._complete(container, place)
         for container in self.pod["spec"]["containers"]:
             await self._start(container, place)
-            keepers.append(self._keep(container, place))
+            kept.append(container)
         await self._report()
-        await asyncio.gather(*keepers)
+        await asyncio.gather(*(self._keep(container, place) for container in kept))
 
     async def _publish(self) -> dict[str, Path]:
         shown: dict[str, Path] = {}
