@@ -70,7 +70,10 @@ def queries(claim: values.Claim) -> tuple[str, ...]:
 
 
 def rule_of(claim: values.Claim) -> settings.Settings:
-    """The loop's constants, where the claim's own words do not change them."""
+    """The loop's constants, where the claim's own words do not change them.
+
+    Replicas never go sooner than shares: what shares are still sized for would bring them back at once.
+    """
     scaling, rule = claim.scaling, settings.DEFAULT
     if scaling is None:
         return rule
@@ -79,7 +82,7 @@ def rule_of(claim: values.Claim) -> settings.Settings:
             rule = replace(rule, headroom=100 / each.average_percent)
         else:
             rule = replace(rule, memory_margin=100 / each.average_percent)
-    return replace(rule, stabilization_seconds=float(scaling.stabilization_seconds))
+    return replace(rule, stabilization_seconds=max(rule.share_window, scaling.stabilization_seconds))
 
 
 def uses_of(subject: Subject, signals: Signals) -> tuple[Use, ...]:

@@ -138,6 +138,15 @@ class Stage:
         await self.write(made["metadata"]["uid"], entry(self.claimed, made, gpu))
         await self.confirm()
 
+    async def leave(self, name: str) -> None:
+        """A pod is gone, and its slice with it; nothing where it has left already."""
+        for pod in self.cluster.objects(PODS):
+            if pod["metadata"]["name"] == name:
+                self.cluster.remove(PODS, name, "team-a")
+                spec = {"revision": self.ledger()["revision"] + 1, "slices": {pod["metadata"]["uid"]: None}}
+                await self.cluster.patch_merge(VGPU_NODES, "gpu-0", {"spec": spec})
+        await settle()
+
     async def write(self, slice_id: str, slice_: Object) -> None:
         revision = self.ledger()["revision"] + 1
         patch = {"spec": {"revision": revision, "slices": {slice_id: {**slice_, "revision": revision}}}}
@@ -309,6 +318,25 @@ async def test_replicas_fall_when_the_work_has_been_less_for_long_enough(stage: 
         for each in stage.cluster.objects(PODS)
     }
     assert sorted(costs.values(), key=str) == ["-100", None]
+
+
+async def test_replicas_that_went_do_not_come_back_for_what_is_over(stage: Stage) -> None:
+    window = {"scaleDown": {"stabilizationWindowSeconds": 0}}
+    await stage.claim(scaling={"behavior": window})
+    await stage.deployment(replicas=2)
+    stage.serve(85.0, pods=2)
+    await stage.run(20)
+    stage.serve(2.0, pods=2)
+
+    seen = []
+    for _ in range(60):
+        await stage.run(1)
+        seen.append(stage.replicas())
+        if seen[-1] == 1:
+            await stage.leave("llm-1")
+
+    assert seen[-1] == 1
+    assert seen == sorted(seen, reverse=True)
 
 
 async def test_without_prometheus_everything_stays_and_the_claim_says_so(stage: Stage) -> None:
