@@ -268,7 +268,7 @@ class Book:
         if refusal is not None:
             return refusal
         self._demand(pool.name).ask(request)
-        found = self._board(pool, now=now).place(request, names)
+        found = _roomy(self._board(pool, now=now), request, names)
         if isinstance(found, choice.NoFit):
             return found
         taken = inventory.taken(pool, self._nodes[found.node], request, found.device_uuids)
@@ -368,6 +368,17 @@ class Book:
         for (pool_name, namespace), amount in usage(node).items():
             used = self._used.setdefault(pool_name, {})
             used[namespace] = used.get(namespace, values.NOTHING) + amount.times(sign)
+
+
+def _roomy(
+    table: board.Board, request: values.Request, names: Collection[str] | None
+) -> choice.Placement | choice.NoFit:
+    """The best place where the slice can grow, or the best of all where it can nowhere."""
+    if request.grown is not None:
+        found = table.place(replace(request, requests=request.grown), names)
+        if isinstance(found, choice.Placement):
+            return found
+    return table.place(request, names)
 
 
 def usage(node: values.Node) -> dict[tuple[str, str], values.Amounts]:

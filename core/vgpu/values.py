@@ -5,7 +5,7 @@ Amounts are per GPU unless a name says ``total``. No behaviour lives here beyond
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 
 MIB = 1024**2
@@ -394,6 +394,10 @@ class Constraints:
 UNCONSTRAINED = Constraints()
 
 
+GROWN_PERCENT = 80
+"""The part of its ceiling's compute that a slice of a service that scales is placed for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """What a team asks for: per GPU between ``requests`` and ``limits``, on ``device_count`` GPUs.
@@ -414,12 +418,24 @@ class Claim:
     scaling: Scaling | None = None
     sleep_port: int | None = None
 
+    @property
+    def grown(self) -> Amounts:
+        """What a slice is likely to grow to, for a place with room for that.
+
+        Of a service that scales, most of its ceiling's compute (docs/decisions/0003); of others the requests.
+        """
+        if self.scaling is None or self.elasticity is ElasticityMode.FIXED:
+            return self.requests
+        percent = self.limits.compute_percent * GROWN_PERCENT // 100
+        return replace(self.requests, compute_percent=max(self.requests.compute_percent, percent))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What one pod asks of placement. ``slice_id`` is the pod's UID, or the claim's when Shared.
 
-    ``models`` are the only GPU models it accepts; empty accepts all.
+    ``models`` are the only GPU models it accepts; empty accepts all. ``grown`` is what its slice is likely to
+    grow to: a place with room for that is taken where there is one; None where that is nothing.
     """
 
     slice_id: str
@@ -429,6 +445,7 @@ class Request:
     device_count: int
     requests: Amounts
     limits: Amounts
+    grown: Amounts | None = None
     priority: int = 0
     constraints: Constraints = UNCONSTRAINED
     models: frozenset[str] = frozenset()

@@ -42,6 +42,26 @@ def test_a_promise_is_not_given_twice() -> None:
     assert [isinstance(answer, choice.Placement) for answer in answers] == [True, True, False]
 
 
+def test_a_slice_that_will_grow_gets_a_device_with_room_for_that() -> None:
+    busy = make.node("a", slices=[make.slice_("s", uuids=("GPU-a",), requests=make.amounts(8, 60))])
+    desk = book(busy, make.node("b"), pool=make.pool(strategy=values.Strategy.BIN_PACK))
+    small = make.request(requests=make.amounts(8, 20), limits=make.amounts(8, 100))
+
+    fixed = placed(desk.place(small, ["a", "b"], now=0))
+    elastic = replace(small, slice_id="pod-1", grown=make.amounts(8, 80))
+
+    assert fixed.node == "a"
+    assert placed(desk.place(elastic, ["a", "b"], now=0)).node == "b"
+
+
+def test_where_no_device_has_room_to_grow_a_slice_gets_its_floor() -> None:
+    busy = make.node("a", slices=[make.slice_("s", uuids=("GPU-a",), requests=make.amounts(8, 60))])
+    desk = book(busy)
+    elastic = replace(make.request(requests=make.amounts(8, 20)), grown=make.amounts(8, 80))
+
+    assert placed(desk.place(elastic, ["a"], now=0)).node == "a"
+
+
 def test_an_unclaimed_promise_expires() -> None:
     desk = book(make.node("a"))
     whole = make.amounts(80, 100)

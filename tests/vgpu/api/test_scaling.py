@@ -66,3 +66,21 @@ def test_a_claim_may_keep_its_slices_as_they_are() -> None:
     raw = {"metadata": about, "spec": {"resources": RESOURCES, "elasticity": {"mode": "Fixed"}}}
 
     assert claim.to_values(raw).elasticity is values.ElasticityMode.FIXED
+
+
+def test_only_a_service_that_scales_is_placed_for_what_it_may_grow_to() -> None:
+    resources = {
+        "requests": {"memory": "8Gi", "computePercent": 20},
+        "limits": {"memory": "40Gi", "computePercent": 50},
+    }
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "llm"}
+
+    def grown(**spec: Any) -> int:
+        about = {"name": "c", "namespace": "team-a", "uid": "u-1"}
+        made = claim.to_values({"metadata": about, "spec": {"resources": resources, **spec}})
+        return made.grown.compute_percent
+
+    scaling = {"targetRef": target, "maxReplicas": 2}
+    assert grown(scaling=scaling) == 40
+    assert grown() == 20
+    assert grown(scaling=scaling, elasticity={"mode": "Fixed"}) == 20

@@ -152,6 +152,7 @@ class View:
             device_count=claim.device_count,
             requests=claim.requests,
             limits=claim.limits,
+            grown=claim.grown if claim.grown != claim.requests else None,
             priority=claim.priority,
             constraints=claim.constraints,
         )
