@@ -36,6 +36,12 @@ def demands(rates: list[float], models: list[profiles.Profile], *, seed: int) ->
     ]
 
 
+def level(models: list[profiles.Profile], *, gpus: float, seconds: int, seed: int) -> list[Demand]:
+    """A constant rate for every model; in equal parts they need so many GPUs."""
+    draw = random.Random(seed)
+    return [_demand(model, [1.0] * seconds, gpus / len(models), draw) for model in models]
+
+
 def _shifted(rates: list[float], by: int) -> list[float]:
     return rates[by:] + rates[:by]
 

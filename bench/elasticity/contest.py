@@ -30,7 +30,7 @@ class Entry:
 POLICIES: dict[str, Entry] = {
     OURS: Entry(
         constant="headroom",
-        values=(settings.DEFAULT.headroom, 0.8, 0.9, 1.0, 1.5),
+        values=(settings.DEFAULT.headroom, 0.95, 1.0, 1.1, 1.35),
         make=lambda value: ours.Ours(rule=settings.Settings(headroom=value)),
     ),
     "hpa": Entry(constant="target", values=(0.7, 0.8, 0.6, 0.5), make=lambda value: hpa.Hpa(target=value)),

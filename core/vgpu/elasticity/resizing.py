@@ -15,11 +15,12 @@ from vgpu.elasticity import demand, facts, memory, settings, state, vertical, wo
 class Band:
     """How far a set of slices may serve less (``short``) or more (``surplus``) than asked, as parts of that.
 
-    After a slice grew it is not shrunk for ``hold_seconds``.
+    What shrinks keeps ``slack`` more than asked. After a slice grew it is not shrunk for ``hold_seconds``.
     """
 
     short: float
     surplus: float
+    slack: float
     hold_seconds: float
 
 
@@ -28,6 +29,7 @@ def band(ease: float, rule: settings.Settings) -> Band:
     return Band(
         short=rule.short,
         surplus=rule.calm_surplus + ease * (rule.surplus - rule.calm_surplus),
+        slack=ease * rule.slack,
         hold_seconds=rule.calm_hold + ease * (rule.hold_seconds - rule.calm_hold),
     )
 
@@ -89,8 +91,11 @@ def settled(
         return _grown(slices, wished, rule)
     needed = sum(curve.rate_at(wished[each.id]) for each in slices)
     least = all(wished[each.id] <= each.requests.compute_percent for each in slices)
-    if served > max(rate, needed) * (1 + allowed.surplus) or least:
+    if least:
         return _moved(slices, wished, quiet, rule)
+    if served > max(rate, needed) * (1 + allowed.surplus):
+        looser = vertical.sizes(slices, rate=rate * (1 + allowed.slack), curve=curve).percent
+        return _moved(slices, looser, quiet, rule)
     return {}
 
 

@@ -69,6 +69,12 @@ class Settings:
     surplus: float = 0.25
     """They shrink when together they serve more than asked by more than this part of it."""
 
+    slack: float = 0.05
+    """What shrinks leaves so much more than asked that chance does not bring it back at once."""
+
+    sleep_slack: float = 0.15
+    """The same for who goes to sleep, which is a larger step."""
+
     calm_surplus: float = 0.15
     """That part when nothing of the pool is free."""
 

@@ -25,9 +25,10 @@ class Naps:
         return slice_.id in self.wake or (slice_.ready and not slice_.asleep and slice_.id not in self.sleep)
 
 
-def naps(claim: facts.ClaimFacts, rate: float) -> Naps:
+def naps(claim: facts.ClaimFacts, rate: float, *, slack: float = 0.0) -> Naps:
     """Who wakes until what serves suffices for the rate, slices grown as far as that is efficient.
 
+    Who sleeps leaves ``slack``, a part of the rate, more than that.
     Who may sleep is decided with slices of the efficient size, so that nobody is woken again at once. Emptier
     devices fall asleep first and fuller ones wake first: what serves draws together, and devices become free.
     """
@@ -41,7 +42,7 @@ def naps(claim: facts.ClaimFacts, rate: float) -> Naps:
     if missing > 0:
         return Naps(sleep=weak, wake=_woken(claim, rooms, missing))
     strong = [each for each in serving if each.id not in weak]
-    return Naps(sleep=weak | _surplus(claim, strong, rate))
+    return Naps(sleep=weak | _surplus(claim, strong, rate * (1 + slack)))
 
 
 def remembered(claim: facts.ClaimFacts, before: state.State, now_naps: Naps, *, now: float) -> state.State:

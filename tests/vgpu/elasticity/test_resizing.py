@@ -46,12 +46,13 @@ def test_a_set_that_falls_short_grows_and_nobody_shrinks_meanwhile() -> None:
     assert settled(slices(60, 20), {"0": 45, "1": 45}) == {"1": 45}
 
 
-def test_a_set_with_a_large_surplus_takes_equal_parts() -> None:
-    assert settled(slices(60, 20), {"0": 30, "1": 30}) == {"0": 30, "1": 30}
+def test_a_set_with_a_large_surplus_takes_equal_parts_and_keeps_a_little_more_than_asked() -> None:
+    assert settled(slices(60, 20), {"0": 30, "1": 30}) == {"0": 32, "1": 32}
+    assert settled(slices(60, 20), {"0": 30, "1": 30}, allowed=FULL) == {"0": 30, "1": 30}
 
 
 def test_a_slice_that_just_grew_keeps_its_share() -> None:
-    assert settled(slices(60, 60), {"0": 20, "1": 20}, quiet="1") == {"1": 20}
+    assert settled(slices(60, 60), {"0": 20, "1": 20}, quiet="1") == {"1": 21}
 
 
 def test_a_set_that_needs_its_floors_goes_there_exactly() -> None:
