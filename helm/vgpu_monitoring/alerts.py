@@ -106,6 +106,14 @@ ALERTS = (
         look="Compare the claim's workload query and objectives with its load; contradicting ones chase each other.",
     ),
     Alert(
+        name="VGPULoopBlind",
+        expression="rate(vgpu_loop_unanswered_total[5m]) > 0.05",
+        lasts="10m",
+        severity=TICKET,
+        summary="The elastic loop gets no usable answers from Prometheus",
+        look="Everything is held as it is meanwhile. Claims with MetricsUnavailable name the query and what came back.",
+    ),
+    Alert(
         name="VGPUShimMissing",
         expression="increase(vgpu_agent_escapes_total[15m]) > 0",
         lasts="0s",

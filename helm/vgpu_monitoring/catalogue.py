@@ -11,6 +11,7 @@ import vgpu_agent.metrics
 import vgpu_operator.metrics
 import vgpu_webhooks.admission.metrics
 from vgpu_kube import testing
+from vgpu_operator.elasticity import counts
 from vgpu_webhooks.extender import extender
 
 
@@ -75,7 +76,8 @@ def _admission() -> list[Family]:
 
 def _operator() -> list[Family]:
     registry = CollectorRegistry()
-    vgpu_operator.metrics.Metrics(registry)
+    own = vgpu_operator.metrics.Metrics(registry)
+    counts.Counts(registry, own.resizes)
     return list(registry.collect())
 
 

@@ -88,6 +88,14 @@ SERVICE = Page(
             Panel(title="Memory refused", unit="ops", help="Allocations above the limit.", queries=(
                 Query(expression=_rate("vgpu_claim_memory_denials_total", "pod, device"), legend=BY_SLICE),)),
         )),
+        ("Load, and what it takes", (
+            Panel(title="Work sized for", help="In the claim's own units a second.", queries=(
+                Query(expression=f"vgpu_claim_work_rate{{{CLAIM}}}", legend=BY_CLAIM),)),
+            Panel(title="Replicas needed", help="Bounds and places aside.", queries=(
+                Query(expression=f"vgpu_claim_replicas_needed{{{CLAIM}}}", legend=BY_CLAIM),)),
+            Panel(title="Compute of a unit of work", help="As learned, in GPUs.", queries=(
+                Query(expression=f"vgpu_claim_work_cost_ratio{{{CLAIM}}}", legend=BY_CLAIM),)),
+        )),
         ("GPU time", (
             Panel(title="GPU time used", help="In GPUs.", queries=(
                 Query(expression=_rate("vgpu_claim_gpu_seconds_total", "namespace, claim"), legend=BY_CLAIM),)),
@@ -120,6 +128,28 @@ CONTROL_PLANE = Page(
             Panel(title="Certificate ends in", unit="s", kind="stat", queries=(
                 Query(expression="vgpu_admission_certificate_expiry_timestamp_seconds - time()",
                       legend="{{instance}}"),)),
+        )),
+        ("The elastic loop", (
+            Panel(title="Decisions", unit="ops", queries=(
+                Query(expression="sum by (action, reason) (rate(vgpu_decisions_total[5m]))",
+                      legend="{{action}} {{reason}}"),)),
+            Panel(title="Replicas asked for", unit="ops", queries=(
+                Query(expression="sum by (direction, result) (rate(vgpu_scalings_total[5m]))",
+                      legend="{{direction}} {{result}}"),)),
+            Panel(title="Time of a look (p99)", unit="s", queries=(
+                Query(expression=_quantile(0.99, "vgpu_loop_duration_seconds"), legend="all claims"),)),
+            Panel(title="Unanswered queries", unit="ops", queries=(
+                Query(expression="rate(vgpu_loop_unanswered_total[5m])", legend="{{instance}}"),)),
+        )),
+        ("Making room", (
+            Panel(title="Claims that wait", queries=(
+                Query(expression="sum by (pool, reason) (vgpu_claims_waiting)", legend="{{pool}} {{reason}}"),)),
+            Panel(title="Growth taken back", unit="ops", queries=(
+                Query(expression="sum by (pool, result) (rate(vgpu_reclaims_total[5m]))",
+                      legend="{{pool}} {{result}}"),)),
+            Panel(title="Moves", unit="ops", queries=(
+                Query(expression="sum by (pool, result) (rate(vgpu_moves_total[5m]))",
+                      legend="{{pool}} {{result}}"),)),
         )),
         ("Operator and agents", (
             Panel(title="Time of a reconciliation (p99)", unit="s", queries=(
