@@ -19,9 +19,9 @@ GPUS = 1.2
 """What both need together on slices of the efficient size."""
 
 
-def play(models: list[profiles.Profile], *, seconds: int, seed: int) -> outcome.Outcome:
+def play(models: list[profiles.Profile], *, seconds: int, seed: int, gpus: float = GPUS) -> outcome.Outcome:
     """The default rule under a level load."""
-    demands = arrivals.level(models, gpus=GPUS, seconds=seconds, seed=seed)
+    demands = arrivals.level(models, gpus=gpus, seconds=seconds, seed=seed)
     return simulation.run(demands, ours.Ours(), simulation.Setting(cards=CARDS, warm_up=300))
 
 

@@ -72,8 +72,8 @@ class Settings:
     slack: float = 0.05
     """What shrinks leaves so much more than asked that chance does not bring it back at once."""
 
-    sleep_slack: float = 0.15
-    """The same for who goes to sleep, which is a larger step."""
+    sleep_slack: float = 0.05
+    """The same for who goes to sleep: more of it keeps more and smaller slices, which are slower."""
 
     calm_surplus: float = 0.15
     """That part when nothing of the pool is free."""

@@ -11,11 +11,10 @@ from elasticity import arrivals, steady
 def test_a_steady_load_leaves_slices_alone(tmp_path: Path) -> None:
     profiles = [small_model.profile(tmp_path, name) for name in "ab"]
 
-    went = steady.play(profiles, seconds=900, seed=1)
+    went = steady.play(profiles, seconds=900, seed=1, gpus=1.0)
 
     assert went.flips == 0
     assert went.changes <= 4
-    assert went.starts == 0
     assert went.violations <= 0.1
     assert went.allocated < steady.CARDS
 
