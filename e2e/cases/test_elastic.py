@@ -124,8 +124,7 @@ async def test_memory_that_was_refused_is_there_when_it_is_asked_for_again(
     await _until(lambda: _larger(server), "more memory")
 
     assert await server.take(2048) == cuda.SUCCESS
-    last = (await team.status("llm"))["lastDecision"]
-    assert (last["action"], last["reason"]) == ("Grow", "MemoryDenied")
+    await _until(lambda: _decided(team, "llm", "Grow", "MemoryDenied"), "the decision in the status")
 
 
 async def test_an_idle_service_goes_to_no_replicas_and_wakes_for_a_waiting_request(
@@ -142,9 +141,16 @@ async def test_an_idle_service_goes_to_no_replicas_and_wakes_for_a_waiting_reque
             queue.count(1)
 
             await _until(lambda: _servers(service, 1), "a server")
-        last = (await team.status(service.name))["lastDecision"]
+        await _until(
+            lambda: _decided(team, service.name, "ScaleUp", "WorkWaits"), "the decision in the status"
+        )
         bed.prometheus.forget("queue")
-    assert (last["action"], last["reason"]) == ("ScaleUp", "WorkWaits")
+
+
+async def _decided(team: Team, claim: str, action: str, reason: str) -> bool:
+    """The ledger changes first, the status tells of it a moment later."""
+    last = (await team.status(claim)).get("lastDecision", {})
+    return (last.get("action"), last.get("reason")) == (action, reason)
 
 
 async def _service(bed: ElasticBed, team: Team, *, scaling: Object | None = None, **spec: object) -> Service:
