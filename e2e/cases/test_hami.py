@@ -76,9 +76,15 @@ async def test_a_pod_gets_a_slice_of_what_it_asks_in_hamis_words(team: Team) -> 
 
     [pod] = await team.bound(1)
 
-    claim = await team.status(pod["metadata"]["labels"][names.CLAIM_LABEL])
-    assert claim["allocations"][0]["memory"] == "8000Mi"
-    assert claim["allocations"][0]["computePercent"] == 30
+    slices: list[Object] = []
+
+    async def told() -> bool:
+        status = await team.status(pod["metadata"]["labels"][names.CLAIM_LABEL])
+        slices[:] = status.get("allocations", [])
+        return bool(slices)
+
+    await process.until(told, timeout_seconds=20, awaited="the slice in the claim's status")
+    assert [(each["memory"], each["computePercent"]) for each in slices] == [("8000Mi", 30)]
     assert "nvidia.com/gpu" not in pod["spec"]["containers"][0]["resources"]["limits"]
 
 
