@@ -49,7 +49,7 @@ class BareCluster:
             await self._start_runtime()
             await self._start_kubelet()
             await self._closing.enter_async_context(helm_services.api_server_for_pods(self.plane.url))
-        except BaseException:
+        except BaseException:  # cancelled or failed, what was started is stopped, and it goes on up
             self.plane.keep = True
             await self._closing.aclose()
             raise
