@@ -7,7 +7,7 @@ block, hang and fail as drivers do: ``asking`` calls them, nobody else.
 from dataclasses import dataclass
 from typing import Protocol
 
-from vgpu import enforcement, values
+from vgpu import values
 
 
 class BackendError(Exception):
@@ -26,7 +26,7 @@ class Found:
     """
 
     device: values.Device
-    isolation: enforcement.Isolation = enforcement.FULL
+    isolation: values.Isolation = values.FULL_ISOLATION
     fault: str = ""
 
 

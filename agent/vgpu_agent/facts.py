@@ -63,11 +63,11 @@ def remembered(ledger: Object) -> tuple[devices.Found, ...]:
     )
 
 
-def _isolation(entry: Object) -> enforcement.Isolation:
-    return enforcement.Isolation(
-        memory=enforcement.MemoryIsolation(entry.get("memory", "None")),
-        compute=enforcement.ComputeIsolation(entry.get("compute", "None")),
-        resize=enforcement.Resize(entry.get("resize", "None")),
+def _isolation(entry: Object) -> values.Isolation:
+    return values.Isolation(
+        memory=values.MemoryIsolation(entry.get("memory", "None")),
+        compute=values.ComputeIsolation(entry.get("compute", "None")),
+        resize=values.ResizeMode(entry.get("resize", "None")),
     )
 
 

@@ -5,21 +5,14 @@ no) and falls after a few seconds without it, so that a slice at its edge does n
 """
 
 from dataclasses import dataclass, replace
-from enum import Enum
+
+from vgpu import values
 
 RISES_SECONDS = 1.0
 FALLS_SECONDS = 5.0
 
 HELD_BACK = 0.1
 """Part of the time that launches of a slice were held back, from which on it lacks compute."""
-
-
-class Lack(Enum):
-    """What a slice may lack."""
-
-    THROTTLED = "Throttled"
-    QUEUED = "Queued"
-    MEMORY_REFUSED = "MemoryRefused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +62,11 @@ class Pressure:
         )
 
     @property
-    def lacks(self) -> tuple[Lack, ...]:
+    def lacks(self) -> tuple[values.Lack, ...]:
         """What is lacking, by the flags that are up."""
         flags = {
-            Lack.THROTTLED: self.throttled,
-            Lack.QUEUED: self.queued,
-            Lack.MEMORY_REFUSED: self.memory,
+            values.Lack.THROTTLED: self.throttled,
+            values.Lack.QUEUED: self.queued,
+            values.Lack.MEMORY_REFUSED: self.memory,
         }
         return tuple(lack for lack, gauge in flags.items() if gauge.raised)

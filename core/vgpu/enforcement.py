@@ -6,48 +6,11 @@ device of it can be limited as the ledger says, or the slice is refused with the
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 
 from vgpu import values
 
 REPORT_STEP_BYTES = 64 * values.MIB
 """Memory held above the limit is reported in steps, upwards, so that a shrink is not a hundred writes."""
-
-
-class MemoryIsolation(Enum):
-    """Whether a device can refuse memory above a limit."""
-
-    HARD = "Hard"
-    NONE = "None"
-
-
-class ComputeIsolation(Enum):
-    """How a device's time, or the device itself, can be divided."""
-
-    TIME_SHARE = "TimeShare"
-    PARTITION = "Partition"
-    NONE = "None"
-
-
-class Resize(Enum):
-    """When changed limits of a running pod take effect."""
-
-    LIVE = "Live"
-    RESTART = "Restart"
-    NONE = "None"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Isolation:
-    """What a device can do to keep slices apart: its row in the capability matrix."""
-
-    memory: MemoryIsolation = MemoryIsolation.HARD
-    compute: ComputeIsolation = ComputeIsolation.TIME_SHARE
-    resize: Resize = Resize.LIVE
-
-
-FULL = Isolation()
-"""Everything the platform can ask of a device."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +21,7 @@ class Facts:
     """
 
     memory_bytes: int
-    isolation: Isolation = FULL
+    isolation: values.Isolation = values.FULL_ISOLATION
     context_bytes: int = 0
 
 
@@ -95,8 +58,8 @@ def limits(slice_: values.Slice, devices: Mapping[str, Facts]) -> tuple[DeviceLi
 def fixed(slice_: values.Slice, devices: Mapping[str, Facts]) -> Refused | None:
     """Why the limits of a slice whose pods run cannot change, None where they can."""
     for uuid in slice_.device_uuids:
-        resize = devices[uuid].isolation.resize if uuid in devices else Resize.LIVE
-        if resize is not Resize.LIVE:
+        resize = devices[uuid].isolation.resize if uuid in devices else values.ResizeMode.LIVE
+        if resize is not values.ResizeMode.LIVE:
             return Refused(
                 message=f"{uuid} cannot change limits of running pods (isolation.resize: {resize.value});"
                 " what was in force stays: set the claim back, or delete the pod to have it made anew"
@@ -155,9 +118,9 @@ def crowded(slices: Iterable[values.Slice], devices: Mapping[str, Facts]) -> dic
 def _refusal(uuid: str, facts: Facts | None, allocated: values.Amounts) -> Refused | None:
     if facts is None:
         return Refused(message=f"{uuid} is not among this node's devices; delete the pod or repair the GPU")
-    if facts.isolation.memory is MemoryIsolation.NONE:
+    if facts.isolation.memory is values.MemoryIsolation.NONE:
         return Refused(message=f"{uuid} cannot limit memory (isolation.memory: None); use other devices")
-    if facts.isolation.compute is ComputeIsolation.NONE and allocated.compute_percent < 100:
+    if facts.isolation.compute is values.ComputeIsolation.NONE and allocated.compute_percent < 100:
         return Refused(message=f"{uuid} cannot limit compute (isolation.compute: None); ask for 100 percent")
     if allocated.memory_bytes > facts.memory_bytes:
         return Refused(

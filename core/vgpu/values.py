@@ -131,6 +131,42 @@ class EnforcementState(Enum):
     REFUSED = "Refused"
 
 
+class MemoryIsolation(Enum):
+    """Whether a device can refuse memory above a limit."""
+
+    HARD = "Hard"
+    NONE = "None"
+
+
+class ComputeIsolation(Enum):
+    """How a device's time, or the device itself, can be divided."""
+
+    TIME_SHARE = "TimeShare"
+    PARTITION = "Partition"
+    NONE = "None"
+
+
+class ResizeMode(Enum):
+    """When changed limits of a running pod take effect."""
+
+    LIVE = "Live"
+    RESTART = "Restart"
+    NONE = "None"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Isolation:
+    """What a device can do to keep slices apart: its row in the capability matrix."""
+
+    memory: MemoryIsolation = MemoryIsolation.HARD
+    compute: ComputeIsolation = ComputeIsolation.TIME_SHARE
+    resize: ResizeMode = ResizeMode.LIVE
+
+
+FULL_ISOLATION = Isolation()
+"""Everything the platform can ask of a device."""
+
+
 class LinkKind(Enum):
     """The nearest thing that two GPUs of a node share, the best first."""
 

@@ -34,7 +34,7 @@ def test_a_slice_is_limited_on_each_device_in_the_ledgers_order() -> None:
                 **DEVICES,
                 "GPU-0": enforcement.Facts(
                     memory_bytes=80 * GIB,
-                    isolation=enforcement.Isolation(memory=enforcement.MemoryIsolation.NONE),
+                    isolation=values.Isolation(memory=values.MemoryIsolation.NONE),
                 ),
             },
             "isolation.memory: None",
@@ -44,7 +44,7 @@ def test_a_slice_is_limited_on_each_device_in_the_ledgers_order() -> None:
                 **DEVICES,
                 "GPU-0": enforcement.Facts(
                     memory_bytes=80 * GIB,
-                    isolation=enforcement.Isolation(compute=enforcement.ComputeIsolation.NONE),
+                    isolation=values.Isolation(compute=values.ComputeIsolation.NONE),
                 ),
             },
             "isolation.compute: None",

@@ -277,7 +277,7 @@ def _generation(bench: Bench) -> int:
 
 
 def test_a_device_that_cannot_resize_live_keeps_what_its_running_pods_have_and_says_so(bench: Bench) -> None:
-    still = enforcement.Isolation(resize=enforcement.Resize.RESTART)
+    still = values.Isolation(resize=values.ResizeMode.RESTART)
     bench.limits.know({GPU: enforcement.Facts(memory_bytes=80 * GIB, isolation=still)})
     bench.apply(entry(16))
     bench.show("a")
@@ -293,7 +293,7 @@ def test_a_device_that_cannot_resize_live_keeps_what_its_running_pods_have_and_s
 
 
 def test_a_device_that_cannot_resize_live_takes_other_limits_while_no_pod_runs(bench: Bench) -> None:
-    still = enforcement.Isolation(resize=enforcement.Resize.RESTART)
+    still = values.Isolation(resize=values.ResizeMode.RESTART)
     bench.limits.know({GPU: enforcement.Facts(memory_bytes=80 * GIB, isolation=still)})
     bench.apply(entry(16))
 

@@ -1,4 +1,5 @@
-from vgpu_agent.pressure import Lack, Look, Pressure
+from vgpu.values import Lack
+from vgpu_agent.pressure import Look, Pressure
 
 SECOND = 1_000_000_000
 
