@@ -124,7 +124,7 @@ class Agent:
                 await self.view.synced()
                 await self._discover()
                 self.view.on_ledger(self._ledger_changed)
-                self.view.on_node(self.publisher.look)
+                self.view.on_node(self._node_changed)
                 self.limits.sweep()
                 self.publisher.look()
                 self.ready.set()
@@ -165,7 +165,13 @@ class Agent:
         self.publisher.look()
 
     def _know(self) -> None:
-        self.limits.know(facts.limits_against(self.facts.found, self.contexts.costs))
+        found = self.facts.found
+        promised = facts.promises((each.device for each in found), self.view.pools, self.view.node)
+        self.limits.know(facts.limits_against(found, self.contexts.costs, promised))
+
+    def _node_changed(self) -> None:
+        self._know()
+        self.publisher.look()
 
     def _ledger_changed(self) -> None:
         ledger = self.view.ledger

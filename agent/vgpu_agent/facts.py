@@ -119,12 +119,8 @@ def totals(found: Iterable[devices.Found], pools: Iterable[values.Pool], owner: 
     is one for every pod: kube-scheduler leaves it out of its sums, but not out of its reasons to try again.
     """
     healthy = tuple(each.device for each in found if each.device.healthy)
-    known = values.Node(name="", labels=owner["metadata"].get("labels", {}), devices=healthy)
-    promises = [
-        {each.uuid: inventory.capacity(pool, each) for each in inventory.members(pool, known)}
-        for pool in pools
-    ]
-    capacities = [_largest(each, promises) for each in healthy]
+    promised = promises(healthy, pools, owner)
+    capacities = [promised.get(each.uuid) or _unpooled(each) for each in healthy]
     return {
         names.MEMORY_RESOURCE: quantity.format_count(
             sum(each.memory_bytes for each in capacities) // values.MIB
@@ -132,6 +128,19 @@ def totals(found: Iterable[devices.Found], pools: Iterable[values.Pool], owner: 
         names.COMPUTE_RESOURCE: quantity.format_count(sum(each.compute_percent for each in capacities)),
         names.SLICE_RESOURCE: _pods(owner) if healthy else "0",
     }
+
+
+def promises(
+    found: Iterable[values.Device], pools: Iterable[values.Pool], owner: Object | None
+) -> dict[str, values.Amounts]:
+    """What the most generous of its pools may promise of each device, by UUID; without those of no pool."""
+    labels = {} if owner is None else owner["metadata"].get("labels", {})
+    known = values.Node(name="", labels=labels, devices=tuple(found))
+    most: dict[str, values.Amounts] = {}
+    for pool in pools:
+        for each in inventory.members(pool, known):
+            most[each.uuid] = inventory.capacity(pool, each).at_least(most.get(each.uuid, values.NOTHING))
+    return most
 
 
 def capacity_changes(owner: Object, wished: Mapping[str, str]) -> Object:
@@ -142,7 +151,9 @@ def capacity_changes(owner: Object, wished: Mapping[str, str]) -> Object:
 
 
 def limits_against(
-    found: Iterable[devices.Found], context_costs: Mapping[str, int]
+    found: Iterable[devices.Found],
+    context_costs: Mapping[str, int],
+    promised: Mapping[str, values.Amounts],
 ) -> dict[str, enforcement.Facts]:
     """What limits are held against, by device UUID."""
     return {
@@ -150,6 +161,7 @@ def limits_against(
             memory_bytes=each.device.memory_bytes,
             isolation=each.isolation,
             context_bytes=context_costs.get(each.device.uuid, 0),
+            promised_bytes=promised[each.device.uuid].memory_bytes if each.device.uuid in promised else None,
         )
         for each in found
     }
@@ -160,14 +172,8 @@ def _pods(owner: Object) -> str:
     return pods
 
 
-def _largest(found: values.Device, promises: Iterable[Mapping[str, values.Amounts]]) -> values.Amounts:
-    offered = [promised[found.uuid] for promised in promises if found.uuid in promised]
-    if not offered:
-        return values.Amounts(memory_bytes=found.memory_bytes, compute_percent=UNPOOLED_PERCENT)
-    return values.Amounts(
-        memory_bytes=max(each.memory_bytes for each in offered),
-        compute_percent=max(each.compute_percent for each in offered),
-    )
+def _unpooled(found: values.Device) -> values.Amounts:
+    return values.Amounts(memory_bytes=found.memory_bytes, compute_percent=UNPOOLED_PERCENT)
 
 
 def _owner(owner: Object) -> Object:

@@ -5,13 +5,13 @@ while a pod shows them. Loans are ``lending``'s, the API is ``publishing``'s, on
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from vgpu import enforcement, values
 from vgpu_agent import facts
 from vgpu_agent.held import Held
 from vgpu_agent.home import Home
-from vgpu_agent.pages import SlicePages
+from vgpu_agent.pages import SlicePages, memory_in_force
 from vgpu_kube import logs
 from vgpu_kube.objects import Object
 from vgpu_shim.library import PageError
@@ -46,19 +46,20 @@ class Limits:
         if devices == self._facts:
             return
         self._facts = devices
-        for held in self._held.values():
-            self._enforce(held)
+        self._enforce(self._held.values())
         self._settled()
 
     def apply(self, slices: Mapping[str, values.Slice]) -> None:
         """Makes the pages say what the ledger says."""
         for slice_id in self._held.keys() - slices.keys():
             self._let_go(slice_id)
+        changed = []
         for slice_id, slice_ in slices.items():
             held = self._held.setdefault(slice_id, Held(slice_))
             if held.slice != slice_ or held.refusal is not None or held.pages is None:
                 held.slice = slice_
-                self._enforce(held)
+                changed.append(held)
+        self._enforce(changed)
         self._settled()
 
     def obstacle(self, slice_id: str) -> str | None:
@@ -117,8 +118,15 @@ class Limits:
 
     # ---- one slice
 
-    def _enforce(self, held: Held) -> None:
-        wanted = enforcement.limits(held.slice, self._facts)
+    def _enforce(self, some: Iterable[Held]) -> None:
+        """Puts these slices' limits in force, each judged beside all the others of the node."""
+        in_force = {slice_id: self._permitted(held) for slice_id, held in self._held.items()}
+        slices = [held.slice for held in self._held.values()]
+        verdicts = enforcement.verdicts(slices, self._facts, in_force)
+        for held in some:
+            self._put(held, verdicts[held.slice.id])
+
+    def _put(self, held: Held, wanted: tuple[enforcement.DeviceLimits, ...] | enforcement.Refused) -> None:
         if isinstance(wanted, enforcement.Refused):
             held.refuse(wanted)
             return
@@ -134,6 +142,15 @@ class Limits:
             held.refuse(enforcement.Refused(message=f"its limits cannot be written: {error}"))
         held.confirm(now=self._clock(), note=self._note(held))
 
+    def _permitted(self, held: Held) -> int:
+        """The memory in bytes that a slice's page permits now, though an agent before this one wrote it."""
+        if held.pages is not None:
+            return max(line.memory_limit for line in held.pages.lines)
+        try:
+            return memory_in_force(self._home.slice_directory(held.slice.id))
+        except ValueError:  # no name of a directory: its refusal says so
+            return 0
+
     def _fixed(self, held: Held) -> enforcement.Refused | None:
         """Why limits cannot change now; they can while no pod shows them."""
         shown = self._home.volumes_of(held.slice.id)
@@ -142,8 +159,8 @@ class Limits:
     def _tidy(self) -> None:
         for held in self._held.values():
             held.reap()
-            if held.refusal is not None:
-                self._enforce(held)
+        if refused := [held for held in self._held.values() if held.refusal is not None]:
+            self._enforce(refused)
 
     def _settled(self) -> None:
         slices = [held.slice for held in self._held.values()]

@@ -230,6 +230,15 @@ class SlicePages:
         self._usage, self._file = fresh, file
 
 
+def memory_in_force(directory: Path) -> int:
+    """The memory in bytes that a slice's page permits on each device; 0 where there is none to be read."""
+    try:
+        with LimitsPage(directory / "limits") as page:
+            return max((line.memory_limit for line in page.read_all()), default=0)
+    except (OSError, library.PageError):
+        return 0
+
+
 def _limits_page(file: Path, slice_id: str, wanted: Sequence[enforcement.DeviceLimits]) -> LimitsPage:
     if file.exists():
         return LimitsPage(file, writable=True)  # a damaged one is not replaced: processes may have it open

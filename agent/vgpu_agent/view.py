@@ -87,8 +87,8 @@ class View:
         self._pools.subscribe(lambda _: changed())
 
     async def synced(self) -> None:
-        """Returns once Node and ledger have been listed; pools only matter to totals."""
-        await asyncio.gather(self._nodes.synced(), self._ledgers.synced())
+        """Returns once everything has been listed; pools say how much of a device slices may hold."""
+        await asyncio.gather(self._nodes.synced(), self._ledgers.synced(), self._pools.synced())
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self._nodes)

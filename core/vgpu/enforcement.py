@@ -17,12 +17,19 @@ REPORT_STEP_BYTES = 64 * values.MIB
 class Facts:
     """What a limit on a device is held against: its memory in bytes, and what it can isolate.
 
-    ``context_bytes`` is what the driver takes for each context, 0 while nobody knows.
+    ``context_bytes`` is what the driver takes for each context, 0 while nobody knows. ``promised_bytes`` is
+    how much of its memory all slices together may hold, None where no pool says so: all there is.
     """
 
     memory_bytes: int
     isolation: values.Isolation = values.FULL_ISOLATION
     context_bytes: int = 0
+    promised_bytes: int | None = None
+
+    @property
+    def bound_bytes(self) -> int:
+        """How much of its memory all slices together may hold."""
+        return self.memory_bytes if self.promised_bytes is None else self.promised_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +60,31 @@ def limits(slice_: values.Slice, devices: Mapping[str, Facts]) -> tuple[DeviceLi
         if refusal := _refusal(uuid, devices.get(uuid), slice_.allocated):
             return refusal
     return tuple(_device_limits(uuid, slice_, devices[uuid].context_bytes) for uuid in slice_.device_uuids)
+
+
+def verdicts(
+    slices: Iterable[values.Slice], devices: Mapping[str, Facts], in_force: Mapping[str, int]
+) -> dict[str, tuple[DeviceLimits, ...] | Refused]:
+    """The limits of every slice of a node, or why there are none, by the slice's id.
+
+    Each is held against its devices and against the others: where they are allocated more memory than may be
+    promised of a device, which no decision of ours does, the newest is refused that would have to grow.
+    ``in_force`` is the memory in bytes that a slice's page permits now, per GPU; that much nobody loses here.
+    """
+    node = tuple(slices)
+    given: dict[str, int] = {}
+    for each in node:
+        _give(given, each, in_force.get(each.id, 0))
+    found: dict[str, tuple[DeviceLimits, ...] | Refused] = {}
+    for each in sorted(node, key=lambda slice_: _seniority(slice_, in_force.get(slice_.id, 0))):
+        verdict = limits(each, devices)
+        growth = each.allocated.memory_bytes - in_force.get(each.id, 0)
+        if not isinstance(verdict, Refused) and growth > 0:
+            verdict = _oversold(each, growth, devices, given) or verdict
+        if not isinstance(verdict, Refused):
+            _give(given, each, growth)
+        found[each.id] = verdict
+    return found
 
 
 def fixed(slice_: values.Slice, devices: Mapping[str, Facts]) -> Refused | None:
@@ -127,6 +159,31 @@ def _refusal(uuid: str, facts: Facts | None, allocated: values.Amounts) -> Refus
             message=f"{_gib(allocated.memory_bytes)} are allocated on {uuid}, which has"
             f" {_gib(facts.memory_bytes)}; lower the claim's memory"
         )
+    return None
+
+
+def _seniority(slice_: values.Slice, granted_bytes: int) -> tuple[bool, int, str]:
+    """Who comes first to a device's memory: who has it already, then who was changed first."""
+    return slice_.allocated.memory_bytes > granted_bytes, slice_.revision, slice_.id
+
+
+def _give(given: dict[str, int], slice_: values.Slice, memory_bytes: int) -> None:
+    for uuid in slice_.device_uuids:
+        given[uuid] = given.get(uuid, 0) + memory_bytes
+
+
+def _oversold(
+    slice_: values.Slice, growth_bytes: int, devices: Mapping[str, Facts], given: Mapping[str, int]
+) -> Refused | None:
+    wanted = slice_.allocated.memory_bytes
+    for uuid in slice_.device_uuids:
+        others, bound = given[uuid] + growth_bytes - wanted, devices[uuid].bound_bytes
+        if others + wanted > bound:
+            return Refused(
+                message=f"{_gib(wanted)} are allocated on {uuid} beside {_gib(others)} of other slices, and"
+                f" {_gib(bound)} of it may be promised in all; lower the claim's memory, or delete the pod to"
+                " have it placed anew"
+            )
     return None
 
 

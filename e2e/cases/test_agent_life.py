@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from vgpu_e2e import audit, objects, process
+from vgpu_e2e import audit, gpunodes, objects, process
 from vgpu_e2e.localnode import cuda, serving
 from vgpu_e2e.localnode.bed import LocalBed
 from vgpu_e2e.team import Team
@@ -152,6 +152,53 @@ async def test_accounts_that_a_pod_cuts_short_are_told_and_cost_only_its_own_sli
     await process.until(lambda: _told(bed), timeout_seconds=5, awaited="the report to say so")
     assert await good.take(512) == cuda.SUCCESS
     assert bed.agent.process.running
+
+
+async def test_a_slice_written_by_hand_over_the_devices_memory_is_refused_and_disturbs_no_pod(
+    bed: LocalBed, team: Team
+) -> None:
+    await team.claim("llm", requests=objects.amounts("1Gi", 25))
+    server = await serving.start(bed, team, "llm")
+    path = f"{gpunodes.VGPU_NODES}/{bed.node_name}"
+    spec = (await bed.api.get(path))["spec"]
+    [entry] = spec["slices"].values()
+    whole = objects.amounts("80Gi", 25)
+    forged = {**entry, "requests": whole, "allocated": whole, "limits": whole, "heldMemory": "80Gi"}
+    forged |= {"pods": [{"name": "nobody", "uid": "nobody"}], "claim": {**entry["claim"], "uid": "gone"}}
+
+    for each in bed.extenders:
+        await each.process.killed()  # it would drop the slice of a pod that is not there
+    try:
+        await bed.api.patch(path, {"spec": {"revision": spec["revision"] + 1, "slices": {"forged": forged}}})
+        said = await _refusal(bed, "forged")
+    finally:
+        for each in bed.extenders:
+            each.process.start()
+            await each.ready()
+
+    assert "80 GiB are allocated" in said
+    assert "beside 1 GiB of other slices" in said
+    assert server.limits().memory_limit == GIB
+    assert await server.take(512) == cuda.SUCCESS
+    assert bed.agent.process.running
+    await process.until(lambda: _holds_one(bed), timeout_seconds=20, awaited="the slice of nobody to go")
+
+
+async def _holds_one(bed: LocalBed) -> bool:
+    return len((await audit.look(bed.api)).slices) == 1
+
+
+async def _refusal(bed: LocalBed, slice_id: str) -> str:
+    found: list[str] = []
+
+    async def refused() -> bool:
+        status = (await bed.api.get(f"{gpunodes.VGPU_NODES}/{bed.node_name}"))["status"]
+        entry = status.get("slices", {}).get(slice_id, {})
+        found[:] = [entry["message"]] if entry.get("state") == "Refused" else []
+        return bool(found)
+
+    await process.until(refused, timeout_seconds=10, awaited=f"slice {slice_id} to be refused")
+    return found[0]
 
 
 def _output(bed: LocalBed, team: Team, pod: str, container: str) -> str:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,6 +101,49 @@ def test_devices_that_promise_more_memory_than_they_have_are_named() -> None:
 
     assert list(notes) == ["GPU-0"]
     assert "124 GiB are allocated on GPU-0, which has 80 GiB" in notes["GPU-0"]
+
+
+@given(
+    asked=st.lists(st.tuples(st.integers(1, 100), st.integers(0, 3), st.integers(1, 3)), max_size=8),
+    granted=st.lists(st.integers(0, 40), min_size=8, max_size=8),
+)
+def test_no_growth_takes_a_device_over_its_bound_and_nobody_loses_what_is_in_force(
+    asked: list[tuple[int, int, int]], granted: list[int]
+) -> None:
+    """Whatever stands in the ledger; what is in force may be over the bound already, and stays."""
+    slices = [
+        builders.slice_(
+            str(n), uuids=[("GPU-0",), ("GPU-1",), ("GPU-0", "GPU-1")][which - 1], allocated=amounts(gib, 10),
+            limits=amounts(100, 10), revision=revision,
+        )
+        for n, (gib, revision, which) in enumerate(asked)
+    ]  # fmt: skip
+    in_force = {each.id: granted[n] * GIB for n, each in enumerate(slices)}
+
+    found = enforcement.verdicts(slices, DEVICES, in_force)
+
+    for uuid in DEVICES:
+        mine = [each for each in slices if uuid in each.device_uuids]
+        before = sum(in_force[each.id] for each in mine)
+        after = sum(
+            in_force[each.id]
+            if isinstance(found[each.id], enforcement.Refused)
+            else each.allocated.memory_bytes
+            for each in mine
+        )
+        assert after <= max(80 * GIB, before)
+    for each in slices:
+        if each.allocated.memory_bytes <= in_force[each.id]:
+            assert not isinstance(found[each.id], enforcement.Refused)
+
+
+def test_slices_within_what_a_pool_promises_of_a_device_are_limited_as_they_are_alone() -> None:
+    promising = {uuid: replace(facts, promised_bytes=100 * GIB) for uuid, facts in DEVICES.items()}
+    crowd = [builders.slice_(id_, uuids=("GPU-0",), allocated=amounts(50, 10)) for id_ in ("a", "b")]
+
+    found = enforcement.verdicts(crowd, promising, {})
+
+    assert found == {each.id: enforcement.limits(each, promising) for each in crowd}
 
 
 @given(used=st.integers(0, 200 * GIB), allocated=st.integers(0, 80 * GIB))

@@ -15,7 +15,7 @@ from vgpu.api import node
 from vgpu_agent import agent, audit, devices, mounts
 from vgpu_agent.home import Home, Volume
 from vgpu_kube.objects import Object
-from vgpu_kube.resources import EVENTS, NODES, VGPU_NODES
+from vgpu_kube.resources import EVENTS, NODES, VGPU_NODES, VGPU_POOLS
 from vgpu_kube.testing import Clock, Cluster, settle
 from vgpu_shim.limits import LimitsPage
 
@@ -146,6 +146,25 @@ async def test_a_slice_whose_device_goes_is_refused_and_comes_back_with_it(scene
 
         scene.driver.devices = lambda: (found(),)
         await scene.until(lambda: scene.status["slices"]["a"]["state"] == "Applied")
+
+
+async def test_a_ledger_edited_beyond_a_device_is_told_and_a_pool_that_promises_more_lets_it_in(
+    scene: Scene,
+) -> None:
+    async with scene.running() as running:
+        await scene.give("a", gib=50)
+        await scene.give("b", gib=40, revision=2)
+
+        await scene.until(lambda: "b" in scene.status.get("slices", {}))
+        assert {each: entry["state"] for each, entry in scene.status["slices"].items()} == {
+            "a": "Applied",
+            "b": "Refused",
+        }
+        assert "80 GiB of it may be promised" in str(running.obstacle("b"))
+
+        pool = {"nodeSelector": {"matchLabels": {"gpu": "a100"}}, "overcommit": {"memoryPercent": 120}}
+        scene.cluster.add(VGPU_POOLS, {"metadata": {"name": "a100"}, "spec": pool})
+        await scene.until(lambda: scene.status["slices"]["b"]["state"] == "Applied")
 
 
 async def test_a_driver_that_fails_marks_devices_and_leaves_slices_alone(scene: Scene) -> None:

@@ -143,12 +143,48 @@ def test_a_slice_that_was_never_in_force_lets_no_pod_start(bench: Bench) -> None
     }
 
 
-def test_slices_that_together_exceed_a_device_are_applied_with_a_warning(bench: Bench) -> None:
+def test_slices_of_a_pool_that_overcommits_a_device_are_applied_with_a_warning(bench: Bench) -> None:
+    bench.limits.know({GPU: enforcement.Facts(memory_bytes=80 * GIB, promised_bytes=120 * GIB)})
     bench.apply(entry(40, id_="a"), dataclasses.replace(entry(40, id_="b")), entry(30, id_="c"))
     bench.later(1)
 
     assert {bench.report(each)["state"] for each in "abc"} == {"Applied"}
     assert "110 GiB are allocated" in bench.report()["message"]
+
+
+def test_of_slices_over_a_devices_memory_the_newest_is_refused_until_there_is_room(bench: Bench) -> None:
+    bench.apply(entry(50, id_="a", revision=1), entry(40, id_="b", revision=2))
+
+    assert (bench.report("a")["state"], bench.report("b")["state"]) == ("Applied", "Refused")
+    assert "beside 50 GiB of other slices, and 80 GiB of it may be promised" in bench.report("b")["message"]
+    assert bench.limits.obstacle("b") == bench.report("b")["message"]
+    assert not bench.home.slice_directory("b").exists()
+
+    bench.apply(entry(40, id_="b", revision=2))
+    assert (bench.report("b")["state"], bench.limits.obstacle("b")) == ("Applied", None)
+
+
+def test_a_growth_over_a_devices_memory_is_refused_and_the_running_pod_keeps_what_it_has(
+    bench: Bench,
+) -> None:
+    bench.apply(entry(30, id_="a", revision=1), entry(40, id_="b", revision=2))
+
+    bench.apply(entry(60, id_="a", revision=3), entry(40, id_="b", revision=2))
+
+    assert (bench.report("a")["state"], bench.report("b")["state"]) == ("Refused", "Applied")
+    assert (bench.report("a")["memory"], bench.page("a").memory_limit) == ("30Gi", 30 * GIB)
+    assert bench.limits.obstacle("b") is None
+
+
+def test_what_is_in_force_outlives_an_agent_and_a_pool_that_promises_less(bench: Bench) -> None:
+    bench.apply(entry(40, id_="a"), entry(40, id_="b"))
+    bench.limits.close()
+
+    bench.limits = bench.start()
+    bench.limits.know({GPU: enforcement.Facts(memory_bytes=80 * GIB, promised_bytes=60 * GIB)})
+    bench.apply(entry(40, id_="a"), entry(40, id_="b"), entry(1, id_="c"))
+
+    assert [bench.report(each)["state"] for each in "abc"] == ["Applied", "Applied", "Refused"]
 
 
 def test_a_slice_that_left_the_ledger_goes_with_its_last_pod(bench: Bench) -> None:

@@ -63,6 +63,7 @@ _NEEDS = {
     "vgpu-agent": (
         ("get list watch create patch", OURS, "vgpunodes"),
         ("patch", OURS, "vgpunodes/status"),
+        ("get list watch", OURS, "vgpupools"),
         ("get list watch", "", "nodes"),
         ("patch", "", "nodes/status"),
         ("create patch", "events.k8s.io", "events"),
