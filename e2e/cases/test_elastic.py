@@ -49,7 +49,7 @@ async def test_a_step_grows_the_slice_within_5_s_and_adds_a_replica_within_10_s(
     neighbour = await serving.start(bed, team, "neighbour", "--busy")
     service = await _service(bed, team)
 
-    async with service.followed(), _driven(service, steps((1, QUIET))):
+    async with _driven(service, steps((1, QUIET))):
         await _until(lambda: _judged(service), "a first look")
         looks = await _looks(bed)
         await _until(lambda: _looked(bed, looks + 2), "two looks at a quiet service")
@@ -69,7 +69,7 @@ async def test_without_prometheus_everything_stays_and_goes_on_when_it_is_back(
     bed: ElasticBed, team: Team
 ) -> None:
     service = await _service(bed, team)
-    async with service.followed(), _driven(service, steps((6, 15.0), (60, 0.2))):
+    async with _driven(service, steps((6, 15.0), (60, 0.2))):
         await _until(lambda: _grown(service), "a grown slice")
         await bed.prometheus.process.killed()
         for kind in ("Resizing", "ScalingLimited"):
@@ -89,7 +89,7 @@ async def test_without_prometheus_everything_stays_and_goes_on_when_it_is_back(
 async def test_an_operator_killed_in_a_resize_goes_on(bed: ElasticBed, team: Team, point: str) -> None:
     service = await _service(bed, team)
     await bed.operator.restart(f"--crash-at={point}")
-    async with service.followed(), _driven(service, steps((60, 15.0))):
+    async with _driven(service, steps((60, 15.0))):
         await _until(lambda: _ended(bed), "the operator's death")
 
         await bed.operator.restart()
@@ -100,7 +100,7 @@ async def test_an_operator_killed_in_a_resize_goes_on(bed: ElasticBed, team: Tea
 
 async def test_fixed_slices_keep_their_size_until_they_may_grow(bed: ElasticBed, team: Team) -> None:
     service = await _service(bed, team, elasticity={"mode": "Fixed"})
-    async with service.followed(), _driven(service, steps((1, 15.0))):
+    async with _driven(service, steps((1, 15.0))):
         await _until(lambda: _judged(service), "a first look")
         looks = await _looks(bed)
         await _until(lambda: _looked(bed, looks + 2), "two more looks")
@@ -134,7 +134,7 @@ async def test_an_idle_service_goes_to_no_replicas_and_wakes_for_a_waiting_reque
         bed.prometheus.scrape("queue", queue.url)
         idle = {"afterSeconds": 5, "wake": {"query": "sum(queue_requests_waiting)"}}
         service = await _service(bed, team, scaling={"minReplicas": 0, "idle": idle})
-        async with service.followed(), _driven(service, steps((3, 5.0), (1, 0.0))):
+        async with _driven(service, steps((3, 5.0), (1, 0.0))):
             await _until(lambda: _has(service, 0), "no replicas")
             await _until(lambda: _servers(service, 0), "the last server's end")
 

@@ -51,11 +51,6 @@ class LocalBed(platform.Bed):
         """The interpreter as containers call it."""
         return sys.executable
 
-    @property
-    def server_host(self) -> str:
-        """The address that servers listen on."""
-        return "127.0.0.1"
-
     def output(self, pod: Object, container: str) -> str:
         """Return what a container has printed, all its starts together."""
         log = self.kubelet_root / "logs" / f"{pod['metadata']['uid']}.{container}.log"

@@ -32,20 +32,20 @@ async def cluster(*, gpus: int, log_level: str = "warning") -> AsyncIterator[dic
     missing = prometheus.missing()
     bed = LocalBed(gpus=gpus, log_level=log_level) if missing else ElasticBed(gpus=gpus, log_level=log_level)
     async with bed, contextlib.AsyncExitStack() as stack:
-        scraping = bed.prometheus if isinstance(bed, ElasticBed) else None
-        found = discovery.Discovery(bed.api, bed.output, scraping)
-        work = background.Background()
-        stack.push_async_callback(work.close)
-        work.start(found.follow())
+        found = bed.servers if isinstance(bed, ElasticBed) else discovery.Discovery(bed.api)
+        if not isinstance(bed, ElasticBed):
+            work = background.Background()
+            stack.push_async_callback(work.close)
+            work.start(found.follow())
         url = await stack.enter_async_context(_served(gateway.Gateway(found)))
         environment = {
             "KUBECONFIG": str(bed.plane.admin),
             "PATH": os.pathsep.join([str(bed.plane.binaries), os.environ["PATH"]]),
             "GATEWAY": url,
         }
-        if scraping is not None:
-            scraping.scrape("gateway", url)
-            environment["PROMETHEUS"] = scraping.url
+        if isinstance(bed, ElasticBed):
+            bed.prometheus.scrape("gateway", url)
+            environment["PROMETHEUS"] = bed.prometheus.url
         yield environment
 
 

@@ -18,9 +18,10 @@ _FIELD = re.compile(r"metadata\.(?P<map>annotations|labels)\['(?P<key>.+)'\]")
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """What of the node a container needs: its GPUs, a directory for logs, where volumes are shown."""
+    """What of the node a container needs: GPUs, a directory for logs, its volumes, its pod's address."""
 
     machine: Machine
+    address: str
     logs: Path
     volumes: Mapping[str, Path]
 
@@ -36,12 +37,16 @@ def process_of(pod: Object, container: Object, place: Place) -> process.Process:
 
 
 def environment(pod: Object, container: Object, place: Place) -> dict[str, str]:
-    """Return a container's environment; an image's own is that of this Python."""
+    """Return a container's environment; an image's own is that of this Python.
+
+    POD_IP stands for a network of the pod's own: what listens has to do so there.
+    """
     basis = {
         "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
         "HOME": "/nonexistent",
         "PYTHONPATH": os.pathsep.join(str(REPOSITORY / room) for room in ROOMS),
         "PYTHONUNBUFFERED": "1",
+        "POD_IP": place.address,
     }
     given = {each["name"]: _value(pod, each) for each in container.get("env", [])}
     return basis | given | place.machine.environment | _shim(container, place)

@@ -1,41 +1,44 @@
-"""Which servers are ready on the local node, and where they listen: by the labels of their pods.
+"""Which servers there are on the node, and which of them are ready: by the labels and ports of their pods.
 
-A server prints `listening on HOST:PORT` when it is. Every one that is ready is scraped by Prometheus.
+As with Prometheus' own discovery and a Service's endpoints: every server is scraped, ready ones get requests.
 """
 
 import asyncio
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vgpu_e2e import prometheus, rest
 from vgpu_e2e.rest import Object
 
 LOOK_SECONDS = 0.25
-LISTENING = re.compile(r"^listening on (\S+)$", re.MULTILINE)
-
-Output = Callable[[Object, str], str]
-"""What a pod's container has printed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """One ready server; `address` is HOST:PORT."""
+    """One running server; `address` is HOST:PORT."""
 
     pod: str
     namespace: str
     app: str
     address: str
+    ready: bool
 
 
 class Discovery:
-    """The ready servers of all namespaces, as last looked at."""
+    """The servers of all namespaces, as last looked at."""
 
-    def __init__(self, api: rest.API, output: Output, scraping: prometheus.Prometheus | None = None) -> None:
+    def __init__(self, api: rest.API, scraping: prometheus.Prometheus | None = None) -> None:
         self._api = api
-        self._output = output
         self._prometheus = scraping
-        self.servers: Mapping[str, Server] = {}
+        self._servers: Mapping[str, Server] = {}
+
+    def ready(self, namespace: str, app: str) -> list[str]:
+        """The addresses of an app's servers that take requests."""
+        return [
+            each.address
+            for each in self._servers.values()
+            if each.ready and (each.namespace, each.app) == (namespace, app)
+        ]
 
     async def follow(self) -> None:
         """Look again and again, until cancelled."""
@@ -46,28 +49,28 @@ class Discovery:
     async def look(self) -> None:
         """Look once."""
         pods, _ = await self._api.list("/api/v1/pods", parameters={"labelSelector": "app"})
-        found = [server for pod in pods if (server := self._server(pod)) is not None]
-        before, self.servers = self.servers, {each.pod: each for each in found}
+        found = [each for pod in pods if (each := server(pod)) is not None]
+        before, self._servers = self._servers, {each.address: each for each in found}
         if self._prometheus is not None:
-            for name in self.servers.keys() - before.keys():
-                server = self.servers[name]
-                labels = {"namespace": server.namespace, "app": server.app, "pod": server.pod}
-                self._prometheus.scrape(name, f"http://{server.address}", **labels)
-            for name in before.keys() - self.servers.keys():
-                self._prometheus.forget(name)
+            for each in found:
+                if each.address not in before:
+                    labels = {"namespace": each.namespace, "app": each.app, "pod": each.pod}
+                    self._prometheus.scrape(each.address, f"http://{each.address}", **labels)
+            for address in before.keys() - self._servers.keys():
+                self._prometheus.forget(address)
 
-    def _server(self, pod: Object) -> Server | None:
-        conditions = pod.get("status", {}).get("conditions", [])
-        ready = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
-        if not ready or "deletionTimestamp" in pod["metadata"]:
-            return None
-        about = pod["metadata"]
-        starts = LISTENING.findall(self._output(pod, pod["spec"]["containers"][0]["name"]))
-        if not starts:
-            return None
-        return Server(
-            pod=about["name"],
-            namespace=about["namespace"],
-            app=about["labels"]["app"],
-            address=starts[-1],
-        )
+
+def server(pod: Object) -> Server | None:
+    """The server that a pod is; None for one that does not run, is on its way out, or names no port."""
+    about, status = pod["metadata"], pod.get("status", {})
+    ports = pod["spec"]["containers"][0].get("ports", [])
+    if status.get("phase") != "Running" or "deletionTimestamp" in about or not ports:
+        return None
+    conditions = status.get("conditions", [])
+    return Server(
+        pod=about["name"],
+        namespace=about["namespace"],
+        app=about["labels"]["app"],
+        address=f"{status['podIP']}:{ports[0]['containerPort']}",
+        ready=any((each["type"], each["status"]) == ("Ready", "True") for each in conditions),
+    )

@@ -5,7 +5,6 @@ keeps what it was promised. What the table shows is checked, so it cannot lie.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,18 +38,16 @@ async def play(bed: ElasticBed) -> None:
     await team.arrive()
     services = [Service(bed, team, name) for name in ("chat", "search")]
     rates = read_rates(RATES)
-    async with contextlib.AsyncExitStack() as stack:
-        for service in services:
-            await _begin(service)
-            await stack.enter_async_context(service.followed())
-        await process.until(lambda: _all_serve(services), timeout_seconds=60, awaited="both services")
-        seconds = len(rates[0])
-        driven = [
-            asyncio.create_task(service.drive(_replayed(rate), seconds=seconds, seed=seed))
-            for seed, (service, rate) in enumerate(zip(services, rates, strict=True))
-        ]
-        seen = await _tell(services, rates, seconds)
-        await asyncio.gather(*driven)
+    for service in services:
+        await _begin(service)
+    await process.until(lambda: _all_serve(services), timeout_seconds=60, awaited="both services")
+    seconds = len(rates[0])
+    driven = [
+        asyncio.create_task(service.drive(_replayed(rate), seconds=seconds, seed=seed))
+        for seed, (service, rate) in enumerate(zip(services, rates, strict=True))
+    ]
+    seen = await _tell(services, rates, seconds)
+    await asyncio.gather(*driven)
     for service in services:
         await _last_words(service)
     _check(*seen)

@@ -21,7 +21,6 @@ class Holdings:
         self._weights_mib = weights_mib
         self._weights: list[int] = []
         self._blocks: list[tuple[int, int]] = []  # address, bytes
-        self.asleep = False
         self._load()
 
     @property
@@ -56,16 +55,13 @@ class Holdings:
         """Let go of everything; twice is once."""
         self.give(len(self._blocks))
         with self._turn:
-            self.asleep = True
             while self._weights:
                 self._gpu.free(self._weights.pop())
 
     def wake(self) -> None:
         """Load the weights again; twice is once. Raises CUDAError where there is no room: it sleeps on."""
         with self._turn:
-            if self.asleep:
-                self._load()
-                self.asleep = False
+            self._load()
 
     def _load(self) -> None:
         if self._weights_mib and not self._weights:

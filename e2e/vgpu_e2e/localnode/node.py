@@ -2,12 +2,13 @@
 
 import contextlib
 import datetime
+import random
 from pathlib import Path
 from typing import Self
 
 from vgpu.api import names
 from vgpu_e2e import background, gpunodes, rest
-from vgpu_e2e.localnode import csi, machine, pods
+from vgpu_e2e.localnode import csi, loopback, machine, pods
 from vgpu_e2e.rest import Object
 
 STAND_IN = "e2e.vgpu.dev/stand-in"  # on pods that exist for their identity only
@@ -26,6 +27,7 @@ class LocalNode:
         self._machine = gpus
         self._plugin = plugin
         self._directory = directory
+        self._addresses = loopback.addresses(random.Random())
         self._work = background.Background()
 
     async def __aenter__(self) -> Self:
@@ -58,6 +60,7 @@ class LocalNode:
                     machine=self._machine,
                     plugin=self._plugin,
                     directory=self._directory,
+                    address=next(self._addresses),
                 )
                 self._work.start(self._run(uid))
             if uid in self.workers:

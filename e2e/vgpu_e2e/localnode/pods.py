@@ -11,7 +11,7 @@ import grpc
 
 from vgpu.api import names
 from vgpu_e2e import gpunodes, process, rest
-from vgpu_e2e.localnode import containers, csi, status
+from vgpu_e2e.localnode import containers, csi, readiness, status
 from vgpu_e2e.localnode.machine import Machine
 from vgpu_e2e.localnode.status import State
 from vgpu_e2e.rest import Object
@@ -27,9 +27,17 @@ class PodWorker:
     """Runs one pod; `run` ends when the pod is gone from the API server."""
 
     def __init__(
-        self, api: rest.API, pod: Object, *, machine: Machine, plugin: csi.Plugin, directory: Path
+        self,
+        api: rest.API,
+        pod: Object,
+        *,
+        machine: Machine,
+        plugin: csi.Plugin,
+        directory: Path,
+        address: str,
     ) -> None:
         self.pod = pod
+        self.address = address
         self.processes: dict[str, process.Process] = {}
         self._api = api
         self._machine = machine
@@ -69,7 +77,9 @@ class PodWorker:
 
     async def _live(self) -> None:
         volumes = await self._publish()
-        place = containers.Place(machine=self._machine, logs=self._logs, volumes=volumes)
+        place = containers.Place(
+            machine=self._machine, logs=self._logs, volumes=volumes, address=self.address
+        )
         kept = []
         for container in self.pod["spec"].get("initContainers", []):
             if container.get("restartPolicy") == "Always":
@@ -81,7 +91,8 @@ class PodWorker:
             await self._start(container, place)
             kept.append(container)
         await self._report()
-        await asyncio.gather(*(self._keep(container, place) for container in kept))
+        asked = (self._ask(container) for container in kept if readiness.probed(container))
+        await asyncio.gather(*(self._keep(container, place) for container in kept), *asked)
 
     async def _publish(self) -> dict[str, Path]:
         shown: dict[str, Path] = {}
@@ -104,7 +115,13 @@ class PodWorker:
         started.start()
         self.processes[name] = started
         before = self._states.get(name, State())
-        self._states[name] = replace(before, started_at=_now(), exit_code=None, ended_at=None)
+        self._states[name] = replace(
+            before,
+            started_at=_now(),
+            exit_code=None,
+            ended_at=None,
+            answers=not readiness.probed(container),
+        )
 
     async def _complete(self, container: Object, place: containers.Place) -> None:
         """Run an init container until it succeeds."""
@@ -128,6 +145,16 @@ class PodWorker:
             await self._start(container, place)
             await self._report()
 
+    async def _ask(self, container: Object) -> None:
+        """Ask a container whether it is ready as long as its pod lives; others are told of changes."""
+        name = container["name"]
+        while True:
+            answers = await readiness.ready(container, self.address)
+            if answers != self._states[name].answers:
+                self._states[name] = replace(self._states[name], answers=answers)
+                await self._report()
+            await asyncio.sleep(readiness.pause(container, ready=answers))
+
     async def _rest(self, name: str, attempt: int) -> None:
         before = self._states[name]
         self._states[name] = replace(before, restarts=before.restarts + 1)
@@ -146,7 +173,7 @@ class PodWorker:
         return code
 
     async def _report(self) -> None:
-        written = status.pod_status(self.pod, self._states, now=_now())
+        written = status.pod_status(self.pod, self._states, address=self.address, now=_now())
         about = {"uid": self.pod["metadata"]["uid"]}
         with contextlib.suppress(rest.NotFoundError, rest.ConflictError):
             await self._api.patch(f"{self._path}/status", {"metadata": about, "status": written})

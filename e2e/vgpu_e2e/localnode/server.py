@@ -1,10 +1,10 @@
 """An inference server as tests need one: HTTP, batches that are kernels, memory that can run out.
 
-    python -m vgpu_e2e.localnode.server --port 8000 --batch-ms 4 --item-ms 1
+    python -m vgpu_e2e.localnode.server --batch-ms 4 --item-ms 1
 
 It is an ordinary CUDA program; of slices it knows only with --cooperate. POST /infer answers when its batch
 has run, POST /memory?mib=N holds more GPU memory and answers with the driver's own code, DELETE /memory frees
-it. POST /sleep, POST /wake_up and GET /is_sleeping are those of vLLM.
+it. POST /sleep, POST /wake_up and GET /is_sleeping are those of vLLM; who sleeps is not ready (GET /ready).
 """
 
 import asyncio
@@ -39,13 +39,21 @@ class Batcher:
         self._item_ms = item_ms
         self._most = most
         self._waiting: asyncio.Queue[asyncio.Future[None]] = asyncio.Queue()
+        self._inside: set[asyncio.Future[None]] = set()
         self._thread = ThreadPoolExecutor(max_workers=1)
 
     async def infer(self) -> None:
         """Return when a batch with this request has run."""
         done = asyncio.get_running_loop().create_future()
+        self._inside.add(done)
+        done.add_done_callback(self._inside.discard)
         await self._waiting.put(done)
         await done
+
+    async def drained(self) -> None:
+        """Return when every request that is inside now has been served."""
+        if self._inside:
+            await asyncio.wait(set(self._inside))
 
     async def run(self) -> None:
         """Run batches until cancelled."""
@@ -68,6 +76,7 @@ class Server:
         self._gpu = gpu
         self._batcher = batcher
         self._holdings = holdings
+        self._asleep = False
         self._registry = CollectorRegistry()
         self._latency = Histogram(
             "inference_request_duration_seconds", "Latency.", registry=self._registry, buckets=BUCKETS
@@ -90,10 +99,11 @@ class Server:
         app.router.add_get("/is_sleeping", self._is_sleeping)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/ready", self._ready)
         return app
 
     async def _infer(self, _: web.Request) -> web.Response:
-        if self._holdings.asleep:
+        if self._asleep:
             raise web.HTTPServiceUnavailable(text="asleep: POST /wake_up first\n")
         began = time.perf_counter()
         self._arrived.inc()
@@ -121,6 +131,9 @@ class Server:
         return web.json_response({"blocks": self._holdings.blocks})
 
     async def _sleep(self, _: web.Request) -> web.Response:
+        """Take no more requests, serve those that are inside, then let go of the memory."""
+        self._asleep = True
+        await self._batcher.drained()
         self._holdings.sleep()
         return web.json_response({})
 
@@ -130,10 +143,11 @@ class Server:
             self._holdings.wake()
         except cuda.CUDAError as error:
             return web.json_response({"result": error.code}, status=507)
+        self._asleep = False
         return web.json_response({})
 
     async def _is_sleeping(self, _: web.Request) -> web.Response:
-        return web.json_response({"is_sleeping": self._holdings.asleep})
+        return web.json_response({"is_sleeping": self._asleep})
 
     async def _metrics(self, _: web.Request) -> web.Response:
         body = generate_latest(self._registry)
@@ -142,12 +156,17 @@ class Server:
     async def _healthz(self, _: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
+    async def _ready(self, _: web.Request) -> web.Response:
+        if self._asleep:
+            raise web.HTTPServiceUnavailable(text="asleep\n")
+        return web.Response(text="ok\n")
+
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True)
 @click.option(
-    "--port", type=int, required=True, help="0 takes a free one; the first line printed says which."
+    "--host", envvar="POD_IP", default="0.0.0.0", show_default=True, help="By default what POD_IP says."
 )
+@click.option("--port", type=int, default=8000, show_default=True, help="0 takes a free one.")
 @click.option("--batch-ms", type=float, default=4.0, show_default=True, help="GPU time of a batch.")
 @click.option("--item-ms", type=float, default=1.0, show_default=True, help="GPU time of each request in it.")
 @click.option("--most", type=int, default=16, show_default=True, help="Requests in a batch at most.")

@@ -1,7 +1,7 @@
-"""An inference service on the local node: a Deployment of servers, found as they come, under open load.
+"""An inference service on the local node: a claim and a Deployment of servers, under open load.
 
-Requests come when they come, each to the server with the fewest inside; latencies count from when a request
-was due. Every server that is ready is scraped.
+Requests come when they come, whether or not earlier ones are answered; latencies count from when one was due.
+Who serves which is ``balancing``'s.
 """
 
 import asyncio
@@ -9,21 +9,18 @@ import collections
 import contextlib
 import math
 import random
-import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import aiohttp
 
-from vgpu_e2e import background, objects
-from vgpu_e2e.localnode import load, serving
+from vgpu_e2e import objects
+from vgpu_e2e.localnode import balancing, load, serving
 from vgpu_e2e.localnode.elastic import ElasticBed
 from vgpu_e2e.rest import Object
 from vgpu_e2e.team import Team
 
-LOOK_SECONDS = 0.25
 KEPT_REQUESTS = 20_000
-LISTENING = re.compile(r"^listening on (\S+)$", re.MULTILINE)
 
 Rate = Callable[[float], float]
 """Requests per second at so many seconds after the beginning."""
@@ -45,12 +42,12 @@ class Service:
         self.team = team
         self.requests: collections.deque[Request] = collections.deque(maxlen=KEPT_REQUESTS)
         self._bed = bed
-        self._inside: dict[str, int] = {}  # address of each ready server -> requests inside
+        self._balancer = balancing.Balancer(bed.servers.ready)
 
     @property
     def servers(self) -> int:
         """How many servers are ready."""
-        return len(self._inside)
+        return len(self._bed.servers.ready(*self._app))
 
     async def claim(self, scaling: Object | None = None, **spec: object) -> None:
         """Apply the claim; keywords as for objects.claim."""
@@ -63,7 +60,7 @@ class Service:
         """Apply the Deployment; arguments are the server's."""
         made = objects.deployment(self.name, self.name, self.team.namespace, replicas=replicas)
         spec = made["spec"]["template"]["spec"]
-        spec["containers"] = [serving.container(self._bed, 0, *arguments)]
+        spec["containers"] = [serving.container(self._bed, *arguments)]
         await self._bed.apply([made])
 
     async def scale(self) -> int:
@@ -90,17 +87,9 @@ class Service:
     @property
     def rate_query(self) -> str:
         """Requests per second, over the last scrapes."""
-        return f'sum(rate(inference_requests_total{{app="{self.name}"}}[4s]))'
-
-    @contextlib.asynccontextmanager
-    async def followed(self) -> AsyncIterator[None]:
-        """Keep the list of ready servers and what Prometheus scrapes up to date."""
-        work = background.Background()
-        work.start(self._follow())
-        try:
-            yield
-        finally:
-            await work.close()
+        return (
+            f'sum(rate(inference_requests_total{{namespace="{self.team.namespace}",app="{self.name}"}}[4s]))'
+        )
 
     async def drive(self, rate: Rate, *, seconds: float, seed: int = 0) -> None:
         """Send requests at a rate that changes with time; return when the time is over."""
@@ -122,43 +111,16 @@ class Service:
             await asyncio.gather(*under_way, return_exceptions=True)
 
     async def _one(self, session: aiohttp.ClientSession, due: float) -> None:
-        address = min(self._inside, key=self._inside.__getitem__, default=None)
-        latency = None
-        if address is not None:
-            self._inside[address] += 1
-            try:
-                async with session.post(f"http://{address}/infer") as response:
-                    if response.status == 200:
-                        latency = asyncio.get_running_loop().time() - due
-            except (aiohttp.ClientError, TimeoutError):
-                pass
-            finally:
-                if address in self._inside:
-                    self._inside[address] -= 1
+        answer = None
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+            answer = await self._balancer.send(session, self._app, "infer")
+        served = answer is not None and answer.status == 200
+        latency = asyncio.get_running_loop().time() - due if served else None
         self.requests.append(Request(due=due, latency=latency))
 
-    async def _follow(self) -> None:
-        known: dict[str, str] = {}
-        while True:
-            selector = {"labelSelector": f"app={self.name}"}
-            pods, _ = await self._bed.api.list(self.team.pods_path, parameters=selector)
-            ready = {each["metadata"]["name"]: address for each in pods if (address := self._address(each))}
-            for pod in ready.keys() - known.keys():
-                self._inside[ready[pod]] = 0
-                self._bed.prometheus.scrape(pod, f"http://{ready[pod]}", app=self.name)
-            for pod in known.keys() - ready.keys():
-                self._inside.pop(known[pod], None)
-                self._bed.prometheus.forget(pod)
-            known = ready
-            await asyncio.sleep(LOOK_SECONDS)
-
-    def _address(self, pod: Object) -> str | None:
-        conditions = pod.get("status", {}).get("conditions", [])
-        ready = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
-        if not ready or "deletionTimestamp" in pod["metadata"]:
-            return None
-        starts = LISTENING.findall(self._bed.output(pod, "main"))
-        return starts[-1] if starts else None
+    @property
+    def _app(self) -> balancing.App:
+        return self.team.namespace, self.name
 
     @property
     def _target(self) -> Object:

@@ -15,6 +15,8 @@ from vgpu_shim.limits import DeviceLimits, LimitsPage
 from vgpu_shim.usage import DeviceUsage, UsagePage
 
 MODULE = "vgpu_e2e.localnode.server"
+PORT = 8000
+READY: Object = {"httpGet": {"path": "/ready", "port": PORT}, "periodSeconds": 1, "failureThreshold": 1}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +66,10 @@ class Serving:
         return 100 * (self.usage().counters.gpu_ns - before) / 1e9 / (clock() - began)
 
 
-def container(bed: LocalBed, port: int, *arguments: str, name: str = "main") -> Object:
-    """Return a container that runs the server."""
-    address = ["--host", bed.server_host, "--port", str(port)]
-    return program(bed, ["-m", MODULE, *address, *arguments], name=name)
+def container(bed: LocalBed, *arguments: str, name: str = "main") -> Object:
+    """Return a container that runs the server, on its pod's own address."""
+    listening = {"ports": [{"containerPort": PORT}], "readinessProbe": READY}
+    return program(bed, ["-m", MODULE, "--port", str(PORT), *arguments], name=name, **listening)
 
 
 def program(bed: LocalBed, arguments: Sequence[str], *, name: str = "main", **spec: object) -> Object:
@@ -79,19 +81,18 @@ async def start(
     bed: LocalBed, team: Team, claim: str, *arguments: str, pod: str = "", slice_id: str = "", **spec: object
 ) -> Serving:
     """Run a server for a claim; return once it answers. A Shared claim's slice has the claim's UID."""
-    [port] = process.free_ports(1)
-    containers = [container(bed, port, *arguments)]
+    containers = [container(bed, *arguments)]
     [name] = await team.run(claim, prefix=pod or claim, containers=containers, **spec)  # type: ignore[arg-type]  # keywords are passed through
     found: Object = {}
 
     async def answers() -> bool:
         found.update(await bed.api.get(f"{team.pods_path}/{name}"))
         host = found["status"].get("podIP")
-        return bool(host) and await probes.answers(f"http://{host}:{port}/healthz")()
+        return bool(host) and await probes.answers(f"http://{host}:{PORT}/healthz")()
 
     await process.until(answers, timeout_seconds=60, awaited=f"an answer of server {name}")
     uid = slice_id or found["metadata"]["uid"]
-    url = f"http://{found['status']['podIP']}:{port}"
+    url = f"http://{found['status']['podIP']}:{PORT}"
     return Serving(name=name, url=url, slice_directory=bed.agent_root / "slices" / uid)
 
 

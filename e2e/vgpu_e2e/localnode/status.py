@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from vgpu_e2e.rest import Object
 
+HOST = "127.0.0.1"
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class State:
@@ -15,25 +17,32 @@ class State:
     ended_at: str | None = None
     restarts: int = 0
     waiting: str = "ContainerCreating"
+    answers: bool = True  # to its readiness probe, where it has one
 
     @property
     def running(self) -> bool:
         """Whether it runs now."""
         return self.started_at is not None and self.exit_code is None
 
+    @property
+    def ready(self) -> bool:
+        """Whether it runs and says that it serves."""
+        return self.running and self.answers
 
-def pod_status(pod: Object, states: Mapping[str, State], *, now: str) -> Object:
+
+def pod_status(pod: Object, states: Mapping[str, State], *, address: str, now: str) -> Object:
     """Return the status of a pod; a container that is not in states has not been tried yet."""
     spec = pod["spec"]
     main = [states.get(each["name"], State()) for each in spec["containers"]]
     beginners = [each["name"] for each in spec.get("initContainers", [])]
     initialized = all(_has_begun(states.get(name, State())) for name in beginners)
     phase = _phase(main, spec.get("restartPolicy", "Always"))
-    ready = phase == "Running" and all(each.running for each in main)
+    ready = phase == "Running" and all(each.ready for each in main)
     conditions = {"PodScheduled": True, "Initialized": initialized, "ContainersReady": ready, "Ready": ready}
     return {
         "phase": phase,
-        "podIP": "127.0.0.1",
+        "hostIP": HOST,
+        "podIP": address,
         "conditions": [_condition(kind, holds, now) for kind, holds in conditions.items()],
         "containerStatuses": _statuses(spec["containers"], states),
         "initContainerStatuses": _statuses(spec.get("initContainers", []), states),
@@ -67,7 +76,7 @@ def _container(container: Object, state: State) -> Object:
         "image": container["image"],
         "imageID": "",
         "restartCount": state.restarts,
-        "ready": state.running,
+        "ready": state.ready,
         "started": state.running,
         "state": _state(state),
     }

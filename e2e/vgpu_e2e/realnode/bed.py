@@ -75,11 +75,6 @@ class RealBed(bed.LocalBed):
         """The interpreter in the image."""
         return images.python()
 
-    @property
-    def server_host(self) -> str:
-        """Every address: a pod has its own."""
-        return "0.0.0.0"
-
     def output(self, pod: rest.Object, container: str) -> str:
         """Return what a container has printed, all its starts together."""
         about = pod["metadata"]
