@@ -104,6 +104,11 @@ class Bed:
         """The API server as its admin, for tests to look and act."""
         return self.plane.api
 
+    @property
+    def services(self) -> list[Service]:
+        """Our processes that run beside the control plane."""
+        return [self.admission, self.operator, *self.extenders]
+
     async def kubectl(self, *arguments: str, stdin: str = "", identity: Path | None = None) -> str:
         """Return what kubectl prints, as ControlPlane.kubectl does."""
         return await self.plane.kubectl(*arguments, stdin=stdin, identity=identity)
