@@ -73,7 +73,8 @@ class NodeRoom:
 class Promise:
     """Devices reserved for a request that is not in the ledger yet.
 
-    ``taken`` is what it takes of each where that is not the floor it asks for.
+    ``taken`` is what it takes of each where that is not the floor it asks for. ``ahead`` says that the room
+    is not there yet: pods that are leaving still hold it.
     """
 
     request: values.Request
@@ -81,6 +82,7 @@ class Promise:
     device_uuids: tuple[str, ...]
     expires_at: float
     taken: values.Amounts | None = None
+    ahead: bool = False
 
     @property
     def amount(self) -> values.Amounts:

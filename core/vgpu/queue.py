@@ -20,7 +20,8 @@ Group = tuple[str, str]
 class Ticket:
     """One that waits: a pod, or a gang as its oldest pod.
 
-    ``priority`` is the pod's, then its claim's; ``since`` its creation in RFC 3339, which sorts by age.
+    ``priority`` is the pod's, then its claim's; ``since`` its creation in RFC 3339, which sorts by age, and
+    ``arrived`` a number that sorts those of one second.
     """
 
     id: str
@@ -28,6 +29,7 @@ class Ticket:
     namespace: str
     priority: tuple[int, int]
     since: str
+    arrived: int = 0
 
 
 def in_order(tickets: Iterable[Ticket], share: Callable[[str, str], float]) -> Iterator[Ticket]:
@@ -78,5 +80,5 @@ def _part(held: int, nominal: int) -> float:
     return float("inf") if held else 0.0
 
 
-def _age(ticket: Ticket) -> tuple[str, str]:
-    return ticket.since, ticket.id
+def _age(ticket: Ticket) -> tuple[str, int, str]:
+    return ticket.since, ticket.arrived, ticket.id

@@ -14,8 +14,11 @@ def ticket(
     priority: tuple[int, int] = (0, 0),
     since: str = "1",
     pool: str = "p",
+    arrived: int = 0,
 ) -> queue.Ticket:
-    return queue.Ticket(id=id_, pool_name=pool, namespace=namespace, priority=priority, since=since)
+    return queue.Ticket(
+        id=id_, pool_name=pool, namespace=namespace, priority=priority, since=since, arrived=arrived
+    )
 
 
 def order(tickets: list[queue.Ticket], shares: dict[str, float] | None = None) -> list[str]:
@@ -35,6 +38,10 @@ def test_among_equal_pods_the_claims_priority_decides() -> None:
 
 def test_of_one_namespace_the_older_goes_first() -> None:
     assert order([ticket("young", since="2"), ticket("old", since="1")]) == ["old", "young"]
+
+
+def test_of_one_second_the_one_that_was_seen_first_goes_first() -> None:
+    assert order([ticket("a", arrived=2), ticket("z", arrived=1), ticket("b", arrived=3)]) == ["z", "a", "b"]
 
 
 def test_the_namespace_with_the_smaller_share_goes_first() -> None:

@@ -399,3 +399,45 @@ def test_a_promise_on_a_node_that_has_vanished_is_given_anew_or_refused_in_words
     assert isinstance(answer, choice.NoFit)
     assert answer.message == "2 nodes: its agent has reported no GPUs"
     assert desk.promises == {}
+
+
+def leaving_desk() -> reservations.Book:
+    """One GPU, 40 of 80 GiB of it free, the rest held by a pod that is leaving."""
+    held = make.slice_("going", uuids=("GPU-a",), requests=make.amounts(40, 50))
+    return book(make.node("a", slices=[held]))
+
+
+def test_room_that_a_leaving_pod_holds_is_kept_for_the_first_that_waits() -> None:
+    desk = leaving_desk()
+    late, new = make.request("late", requests=make.amounts(60, 50)), make.request("new")
+    assert isinstance(desk.place(late, None, now=0), choice.NoFit)
+
+    assert placed(desk.promise_ahead(late, None, {"going"}, now=0)).node == "a"
+
+    assert isinstance(desk.place(new, None, now=0), choice.NoFit), "it would take what late waits for"
+    assert isinstance(desk.place(late, None, now=1), choice.NoFit), "it is not there yet"
+    desk.promise_ahead(late, None, {"going"}, now=1)
+    desk.see_node(make.node("a", revision=2))
+    assert placed(desk.place(late, None, now=2)).node == "a"
+
+
+def test_too_little_that_comes_free_is_kept_for_nobody() -> None:
+    desk = leaving_desk()
+    large = make.request("large", requests=make.amounts(60, 80))
+
+    assert desk.promise_ahead(large, None, {"another-uid"}, now=0) is None
+    assert desk.promise_ahead(large, ["b"], {"going"}, now=0) is None
+    assert not desk.promises
+
+
+def test_what_comes_free_is_promised_anew_without_a_no_becoming_a_perhaps() -> None:
+    desk = leaving_desk()
+    late = make.request("late", requests=make.amounts(60, 50))
+    desk.promise_ahead(late, None, {"going"}, now=0)
+    before = desk.eased
+
+    assert desk.withdraw_ahead() == {late.slice_id}
+    desk.promise_ahead(late, None, {"going"}, now=1)
+    desk.place(late, None, now=1)
+
+    assert desk.eased == before

@@ -146,10 +146,12 @@ class Stage:
             },
         )
 
-    def queue_pod(self, name: str, *, namespace: str = "team", priority: int = 0) -> Object:
+    def queue_pod(
+        self, name: str, *, claim: str = "claim", namespace: str = "team", priority: int = 0
+    ) -> Object:
         """A pod behind the gate, as admission leaves it."""
         gates = [{"name": names.QUEUE_GATE}]
-        return self.add_pod(name, namespace=namespace, priority=priority, schedulingGates=gates)
+        return self.add_pod(name, claim=claim, namespace=namespace, priority=priority, schedulingGates=gates)
 
     def nominated(self) -> dict[str, str]:
         """The node of each pod whose gate is open and that has been nominated for one."""

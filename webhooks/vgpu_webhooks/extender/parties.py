@@ -18,8 +18,12 @@ class Party:
     requests: tuple[values.Request, ...]
 
     @property
-    def ticket(self) -> queue.Ticket:
-        """The party's place in the queue: that of its oldest pod."""
+    def kind(self) -> object:
+        """What finds no room where another has found none."""
+        return size(self.requests[0]), self.entries[0].offered, len(self.entries)
+
+    def ticket(self, *, arrived: int) -> queue.Ticket:
+        """The party's place in the queue: that of its oldest pod; ``arrived`` sorts those of one second."""
         pod, request = self.entries[0].pod, self.requests[0]
         return queue.Ticket(
             id=pod.uid,
@@ -27,6 +31,7 @@ class Party:
             namespace=pod.namespace,
             priority=(pod.priority, request.priority),
             since=pod.created,
+            arrived=arrived,
         )
 
 

@@ -2,18 +2,31 @@
 
 A no is remembered until room, quota or a claim has changed, so thousands that wait cost nothing while
 nothing changes. Gangs are decided as one. A pod for which kube-scheduler has offered nodes is tried on those
-only: so the two never send a pod back and forth.
+only: so the two never send a pod back and forth. Who finds no room is promised what pods on their way out
+will free, so those behind it do not take that.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from vgpu import queue, reservations, values
 from vgpu.placement import choice
 from vgpu_kube import informer, logs
-from vgpu_webhooks.extender import gangs, herald, metrics, parties, pods, usher, view, waiting, writing
+from vgpu_webhooks.extender import (
+    gangs,
+    herald,
+    leaving,
+    metrics,
+    parties,
+    pods,
+    usher,
+    view,
+    waiting,
+    writing,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +39,14 @@ REVIEW_SECONDS = 30.0
 UNGATED = "Ungated"
 
 
+@dataclass(slots=True)
+class _Full:
+    """A size that found no room in this round; ``for_good`` where what comes free is not enough either."""
+
+    why: choice.NoFit
+    for_good: bool = False
+
+
 class Rounds:
     """Decides who of those that wait is next, and has them led to their places."""
 
@@ -35,6 +56,7 @@ class Rounds:
         seen: view.View,
         room: waiting.Waiting,
         groups: gangs.Gangs,
+        going: leaving.Leaving,
         leader: usher.Usher,
         writer: writing.Writer,
         crier: herald.Herald,
@@ -45,6 +67,7 @@ class Rounds:
         self._book = seen.book
         self._waiting = room
         self._gangs = groups
+        self._leaving = going
         self._usher = leader
         self._writer = writer
         self._herald = crier
@@ -60,7 +83,7 @@ class Rounds:
         self._waiting.lapse()
         due = self._due()
         if due and self._waiting.room >= min(BATCH, len(due)):
-            await self._decide_in_order(due)
+            await self._decide_in_order(due + self._expecting(due))
         self._open_hopeless()
 
     def stop(self) -> None:
@@ -74,18 +97,30 @@ class Rounds:
             entry for entry in self._waiting.entries if entry.answered != stamp and entry.not_before <= now
         ]
 
+    def _expecting(self, due: list[waiting.Entry]) -> list[waiting.Entry]:
+        """Those whose room is still to come: whoever is due now may be before them."""
+        ahead = self._book.withdraw_ahead()
+        asked = {entry.pod.uid for entry in due}
+        return [
+            entry
+            for entry in (self._waiting.entries if ahead else ())
+            if entry.pod.uid not in asked and entry.request is not None and entry.request.slice_id in ahead
+        ]
+
     def _stamp(self) -> waiting.Stamp:
-        return self._book.eased, self._asks_seen + int(self._clock() // REVIEW_SECONDS)
+        reviews = int(self._clock() // REVIEW_SECONDS)
+        return self._book.eased, self._asks_seen + self._leaving.begun + reviews
 
     def _asks_changed(self, change: informer.Change[Any]) -> None:
         """What pods ask for may have changed; a status that was written has changed nothing."""
         self._asks_seen += change.old != change.new
 
     async def _decide_in_order(self, due: list[waiting.Entry]) -> None:
-        found = {party.ticket.id: party for party in self._parties(due)}
-        full: dict[object, choice.NoFit] = {}
+        found = {party.entries[0].pod.uid: party for party in self._parties(due)}
+        tickets = [party.ticket(arrived=self._view.arrival(uid)) for uid, party in found.items()]
+        full: dict[object, _Full] = {}
         led: list[Coroutine[None, None, None]] = []
-        for ticket in queue.in_order([party.ticket for party in found.values()], self._share):
+        for ticket in queue.in_order(tickets, self._share):
             party = found[ticket.id]
             if self._waiting.room <= 0:
                 break
@@ -153,12 +188,13 @@ class Rounds:
     # The decision.
 
     def _decide(
-        self, party: parties.Party, full: dict[object, choice.NoFit]
+        self, party: parties.Party, full: dict[object, _Full]
     ) -> Iterator[Coroutine[None, None, None]]:
         """What leads the party to its places, nothing where it has none."""
         with self._metrics.timed("queue"):
             found = self._place(party, full)
         if isinstance(found, reservations.Partly):
+            self._keep_what_comes(party, full)
             self._refuse(party, found)
             return
         for entry, request in zip(party.entries, party.requests, strict=True):
@@ -169,17 +205,26 @@ class Rounds:
         yield self._lead(party, found)
 
     def _place(
-        self, party: parties.Party, full: dict[object, choice.NoFit]
+        self, party: parties.Party, full: dict[object, _Full]
     ) -> dict[str, choice.Placement] | reservations.Partly:
         """Promises a place to all of the party; a size that found no room this round is not tried again."""
-        kind = parties.size(party.requests[0]), party.entries[0].offered, len(party.entries)
-        if kind in full:
-            why = self._book.over_quota(party.requests) or full[kind]
+        known = full.get(party.kind)
+        if known is not None:
+            why = self._book.over_quota(party.requests) or known.why
             return reservations.Partly(placed=0, asked=len(party.entries), why=why)
         found = self._ask(party)
         if isinstance(found, reservations.Partly) and isinstance(found.why, choice.NoFit):
-            full[kind] = found.why
+            full[party.kind] = _Full(found.why)
         return found
+
+    def _keep_what_comes(self, party: parties.Party, full: dict[object, _Full]) -> None:
+        """Promises to one that finds no room what those who are leaving free, as long as that is enough."""
+        known = full.get(party.kind)
+        if known is None or known.for_good or not self._leaving.uids or len(party.entries) > 1:
+            return
+        [request], offered = party.requests, party.entries[0].offered
+        kept = self._book.promise_ahead(request, offered, self._leaving.uids, now=self._clock())
+        known.for_good = kept is None
 
     def _ask(self, party: parties.Party) -> dict[str, choice.Placement] | reservations.Partly:
         now, offers = self._clock(), [entry.offered for entry in party.entries]

@@ -50,6 +50,8 @@ class View:
         self.book = book
         self._kube = kube
         self._pods_by_uid: dict[str, pods.Pod] = {}
+        self._arrivals: dict[str, int] = {}
+        self._arrived = 0
         self._priorities: Counter[int] = Counter()  # of the pods that run
         self._node_uids: dict[str, str] = {}
         self.pools = informer.Informer(
@@ -91,6 +93,10 @@ class View:
     def pod(self, uid: str) -> pods.Pod | None:
         """A labelled pod as last seen."""
         return self._pods_by_uid.get(uid)
+
+    def arrival(self, uid: str) -> int:
+        """As which of all pods one was first seen: creation times have whole seconds only."""
+        return self._arrivals.get(uid, self._arrived)
 
     def waiting_pods(self) -> Iterator[pods.Pod]:
         """The labelled pods that kube-scheduler still has to place."""
@@ -221,7 +227,10 @@ class View:
     def _pod_changed(self, change: informer.Change[pods.Pod]) -> None:
         if change.old is not None and (change.new is None or change.new.uid != change.old.uid):
             self._pods_by_uid.pop(change.old.uid, None)
+            self._arrivals.pop(change.old.uid, None)
         if change.new is not None:
+            self._arrived += change.new.uid not in self._arrivals
+            self._arrivals.setdefault(change.new.uid, self._arrived)
             self._pods_by_uid[change.new.uid] = change.new
         self._priorities.update(each.priority for each in (change.new,) if each is not None and each.runs)
         self._priorities.subtract(each.priority for each in (change.old,) if each is not None and each.runs)
