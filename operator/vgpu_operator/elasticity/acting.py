@@ -9,7 +9,7 @@ from vgpu_kube import crash, errors
 from vgpu_kube.protocol import Kube
 from vgpu_kube.resources import PODS
 from vgpu_operator import known
-from vgpu_operator.elasticity import writing
+from vgpu_operator.elasticity import waking, writing
 from vgpu_operator.elasticity.assembly import Subject
 from vgpu_operator.elasticity.counts import Counts
 from vgpu_operator.elasticity.judgement import Judgement
@@ -53,10 +53,13 @@ class Hands:
             self._counts.resizes.labels(direction, "asked").inc()
 
     async def nap(self, subject: Subject, judged: Judgement) -> None:
-        """Puts surplus replicas to sleep and wakes needed ones; who does not answer stays as it is."""
+        """Puts surplus replicas to sleep and wakes needed ones; who does not answer stays as it is.
+
+        Nobody is woken before the memory for that is there: the next look finds it.
+        """
         pods = {each.slice.id: [pod.uid for pod in each.slice.pods] for each in subject.holdings}
         for ids, ask in (
-            (judged.decided.wake, self._sleepers.wake),
+            (judged.decided.wake - waking.waits(subject, judged.decided), self._sleepers.wake),
             (judged.decided.sleep, self._sleepers.sleep),
         ):
             for slice_id in sorted(ids):
@@ -99,14 +102,17 @@ class Hands:
 
 
 def answered(judged: Judgement, subject: Subject, signals: Signals, *, now: float) -> Remembered:
-    """What is remembered once the sizes are written: which refused allocations need no further answer."""
+    """What is remembered once the sizes are written: which refused allocations need no further answer.
+
+    What a sleeper wakes into counts as used, like an answer: it is not in use before it is awake.
+    """
     denials, answers = {}, {}
     for holding, each in zip(subject.holdings, judged.facts.slices, strict=True):
         memory = signals.memories.get(subject.slot(holding))
         before = judged.remembered.denials.get(each.id)
         grown = judged.decided.allocations.get(each.id, each.allocated).memory_bytes
         open_ = each.memory_denied and grown <= each.allocated.memory_bytes
-        if each.memory_denied and not open_:
+        if (each.memory_denied and not open_) or each.id in judged.decided.wake:
             answers[each.id] = now, grown
         elif (answer := judged.remembered.answers.get(each.id)) is not None:
             answers[each.id] = answer

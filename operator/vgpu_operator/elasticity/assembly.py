@@ -146,6 +146,8 @@ def _slice(
     memory = signals.memories.get(subject.slot(holding), Memory())
     answered = remembered.denials.get(entry.id)
     limits = entry.allocated if subject.fixed else entry.limits
+    asleep = entry.id in subject.asleep
+    peak = memory.used_bytes if asleep else _peak(memory, remembered.answers.get(entry.id), now=now)
     return facts.SliceFacts(
         id=entry.id,
         requests=entry.allocated if subject.fixed else entry.requests,
@@ -155,8 +157,8 @@ def _slice(
         device_uuids=entry.device_uuids,
         neighbours_percent=neighbours,
         ready=subject.ready(holding),
-        asleep=entry.id in subject.asleep,
-        memory_peak_bytes=_peak(memory, remembered.answers.get(entry.id), now=now),
+        asleep=asleep,
+        memory_peak_bytes=peak,
         memory_denied=_denied(holding, memory, answered),
         memory_denied_bytes=_typical(memory),
     )

@@ -9,7 +9,7 @@ from vgpu import values
 from vgpu.api.conditions import Reason
 from vgpu.elasticity import decision, explain, facts, recall, settings, state
 from vgpu_operator import verdicts
-from vgpu_operator.elasticity import assembly, series
+from vgpu_operator.elasticity import assembly, series, waking
 from vgpu_operator.elasticity.assembly import Subject
 from vgpu_operator.elasticity.outcomes import Told
 from vgpu_operator.elasticity.remembered import Remembered
@@ -59,7 +59,8 @@ def heard(subject: Subject, signals: Signals, before: Remembered, *, now: float)
     rates = series.samples(found) if isinstance(found, series.Series) else ()
     serving = sum(1 for each in subject.holdings if subject.serves(each))
     uses = assembly.uses_of(subject, signals)
-    return before.heard(rates, uses, expected_slices=serving)
+    known = replace(before, awake_bytes=waking.held(subject, signals, before.awake_bytes))
+    return known.heard(rates, uses, expected_slices=serving)
 
 
 def _facts(
@@ -73,7 +74,10 @@ def _facts(
 ) -> facts.ClaimFacts:
     scaling = subject.scaling
     ours = scaler.scale is not None and scaler.other is None
-    slices = assembly.slices_of(subject, rooms, signals, remembered, now=now)
+    slices = tuple(
+        waking.reachable(each, remembered.awake_bytes.get(each.id))
+        for each in assembly.slices_of(subject, rooms, signals, remembered, now=now)
+    )
     return facts.ClaimFacts(
         slices=slices,
         curve=assembly.curve_of(subject, remembered),
@@ -128,6 +132,7 @@ def _decided(
         wished = decided.replicas
         decided, after = decision.decide(claim, before, now=now, rule=rule)
         short_of = places if (decided.replicas or 0) < wished and places.short_of is not None else None
+    decided = waking.with_memory(decided, claim, remembered.awake_bytes, rule)
     remembered = replace(remembered, state=after)
     return Judgement(facts=claim, decided=decided, remembered=remembered, short_of=short_of)
 

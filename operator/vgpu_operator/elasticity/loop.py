@@ -12,7 +12,7 @@ from contextlib import suppress
 from vgpu.elasticity import decision
 from vgpu_kube import errors, logs
 from vgpu_kube.objects import Key
-from vgpu_operator.elasticity import acting, assembly, judgement, scalers
+from vgpu_operator.elasticity import acting, assembly, judgement, scalers, waking
 from vgpu_operator.elasticity.acting import Hands
 from vgpu_operator.elasticity.assembly import Subject
 from vgpu_operator.elasticity.counts import Counts
@@ -22,7 +22,14 @@ from vgpu_operator.elasticity.remembered import Remembered
 from vgpu_operator.elasticity.rivals import Rivals
 from vgpu_operator.elasticity.rooms import Rooms
 from vgpu_operator.elasticity.scalers import Scaler
-from vgpu_operator.elasticity.signals import HISTORY_SECONDS, LATELY_SECONDS, Ears, Signals
+from vgpu_operator.elasticity.signals import (
+    HISTORY_SECONDS,
+    LATELY_SECONDS,
+    LONG_PEAK_SECONDS,
+    PEAK_SECONDS,
+    Ears,
+    Signals,
+)
 from vgpu_operator.elasticity.sleepers import Sleepers
 from vgpu_operator.elasticity.targets import Scale, Targets
 from vgpu_operator.view import View
@@ -75,6 +82,7 @@ class Loop:
         self._sleep = sleep
         self._remembered: dict[Key, Remembered] = {}
         self._outcomes: dict[Key, Outcome] = {}
+        self._waking: set[Key] = set()
         self._pressed = asyncio.Event()
 
     def outcome(self, claim: Key) -> Outcome | None:
@@ -126,15 +134,19 @@ class Loop:
         """Asks what Prometheus still knows of claims that are looked at for the first time."""
         new = {key: each for key, each in subjects.items() if self._is_new(key, each)}
         if new:
-            past = await self._listen(new, HISTORY_SECONDS)
+            past = await self._listen(new, HISTORY_SECONDS, peak_seconds=LONG_PEAK_SECONDS)
             for key, each in new.items():
                 self._remembered[key] = _recalled(each, past, now=self._now())
                 await asyncio.sleep(0)
 
-    async def _listen(self, subjects: dict[Key, Subject], seconds: int) -> Signals:
+    async def _listen(
+        self, subjects: dict[Key, Subject], seconds: int, *, peak_seconds: int = PEAK_SECONDS
+    ) -> Signals:
         end = int(self._now())
         queries = {query for each in subjects.values() for query in assembly.queries(each.claim)}
-        return await self._ears.listen(subjects, queries, start=end - seconds, end=end)
+        return await self._ears.listen(
+            subjects, queries, start=end - seconds, end=end, peak_seconds=peak_seconds
+        )
 
     async def _one(self, key: Key, subject: Subject, signals: Signals) -> None:
         subject = await self._sleepers.seen(subject)
@@ -145,6 +157,7 @@ class Loop:
             judged = self._judge(key, subject, signals, scaler)
         await self._hands.size(subject, judged)
         await self._hands.nap(subject, judged)
+        self._note_waking(key, waits=bool(waking.waits(subject, judged.decided)))
         self._remembered[key] = acting.answered(judged, subject, signals, now=self._now())
         scale = await self._hands.scale(subject, judged, scaler)
         await self._tell(key, subject, judged, scaler, scale)
@@ -203,11 +216,13 @@ class Loop:
     def _forget(self, looked_at: Collection[Key], subjects: Collection[Key]) -> None:
         for key in set(looked_at) - set(subjects):
             self._remembered.pop(key, None)
+            self._waking.discard(key)
             if self._outcomes.pop(key, None) is not None:
                 self._counts.forget_claim(key)
         for key in self._outcomes.keys() - self._view.claims.items.keys():
             del self._outcomes[key]
             self._remembered.pop(key, None)
+            self._waking.discard(key)
             self._counts.forget_claim(key)
 
     def _under_pressure_now(self) -> list[Key]:
@@ -218,7 +233,16 @@ class Loop:
         if claim is None or key not in self._outcomes:
             return False
         holdings = self._view.slices_of(claim.claim)
-        return any(each.enforced is not None and each.enforced.pressure for each in holdings)
+        return key in self._waking or any(
+            each.enforced is not None and each.enforced.pressure for each in holdings
+        )
+
+    def _note_waking(self, key: Key, *, waits: bool) -> None:
+        """A claim whose sleeper waits for memory is looked at again as soon as one under pressure."""
+        if waits:
+            self._waking.add(key)
+        else:
+            self._waking.discard(key)
 
     async def _wait(self, seconds: float) -> None:
         """Returns after so long, or when a claim comes under pressure; a second at least lies between."""

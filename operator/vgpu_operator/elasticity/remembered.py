@@ -21,7 +21,8 @@ class Remembered:
 
     ``state`` is of the unit that decisions are made in: work per second once ``cost`` is known, else use.
     ``recalled`` tells whether the past could be asked for at all. ``denials`` are refused allocations already
-    answered, by slice, ``answers`` when and with how much memory the last of them was.
+    answered, by slice, ``answers`` when and with how much memory the last of them was; a slice that grew for
+    a sleeper is such an answer too. ``awake_bytes`` is what each slice's application holds when it is awake.
     """
 
     query: str | None
@@ -33,6 +34,7 @@ class Remembered:
     recalled: bool = True
     denials: Mapping[str, float] = field(default_factory=dict)
     answers: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    awake_bytes: Mapping[str, int] = field(default_factory=dict)
 
     def heard(
         self, rates: Sequence[facts.Sample], uses: Collection[Use], *, expected_slices: int

@@ -20,6 +20,9 @@ HISTORY_SECONDS = 300
 PEAK_SECONDS = 300
 """Memory is sized for the peak of so long."""
 
+LONG_PEAK_SECONDS = 3600
+"""How far back the first look at a claim seeks the peak: what a sleeper held before it slept."""
+
 SCRAPES = 4
 """A rate is taken over so many scrapes, as one may be missing."""
 
@@ -35,8 +38,9 @@ class Use:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """One slice's memory: the peak in use, and all allocations ever refused, in number and bytes."""
+    """One slice's memory: in use now and at its peak, and all refused allocations, in number and bytes."""
 
+    used_bytes: int | None = None
     peak_bytes: int | None = None
     denials: float = 0.0
     denied_bytes: float = 0.0
@@ -65,7 +69,13 @@ class Ears:
         self._window = max(2, SCRAPES * scrape_seconds)
 
     async def listen(
-        self, claims: Iterable[Key], queries: Collection[str], *, start: int, end: int
+        self,
+        claims: Iterable[Key],
+        queries: Collection[str],
+        *,
+        start: int,
+        end: int,
+        peak_seconds: int = PEAK_SECONDS,
     ) -> Signals:
         """Answers to the teams' queries, and the use of the claims' slices by second. Raises nothing."""
         namespaces = sorted({namespace for namespace, _ in claims if namespace is not None})
@@ -74,7 +84,7 @@ class Ears:
             return Signals(answers=answers, uses={}, memories={})
         try:
             uses = await self._source.ranges(_use_query(namespaces, self._window), start=start, end=end)
-            memories = await self._source.ranges(_memory_query(namespaces), start=end, end=end)
+            memories = await self._source.ranges(_memory_query(namespaces, peak_seconds), start=end, end=end)
         except (prometheus.Away, prometheus.Rejected) as error:
             return Signals(answers=answers, uses={}, memories={}, trouble=Trouble(str(error)))
         return Signals(answers=answers, uses=_uses(uses), memories=_memories(memories))
@@ -90,10 +100,11 @@ def _use_query(namespaces: Sequence[str], window: int) -> str:
     )
 
 
-def _memory_query(namespaces: Sequence[str]) -> str:
+def _memory_query(namespaces: Sequence[str], peak_seconds: int) -> str:
     return _named(
         {
-            "peak": f"max_over_time(vgpu_claim_memory_used_bytes{_within(namespaces)}[{PEAK_SECONDS}s])",
+            "used": f"vgpu_claim_memory_used_bytes{_within(namespaces)}",
+            "peak": f"max_over_time(vgpu_claim_memory_used_bytes{_within(namespaces)}[{peak_seconds}s])",
             "denials": f"vgpu_claim_memory_denials_total{_within(namespaces)}",
             "denied": f"vgpu_claim_memory_denied_bytes_total{_within(namespaces)}",
         }
@@ -125,6 +136,7 @@ def _memories(found: Iterable[Series]) -> dict[Slot, Memory]:
     for slot, kinds in _by_slot(found).items():
         last = {name: points[-1][1] for name, points in kinds.items() if points}
         memories[slot] = Memory(
+            used_bytes=int(last["used"]) if "used" in last else None,
             peak_bytes=int(last["peak"]) if "peak" in last else None,
             denials=last.get("denials", 0.0),
             denied_bytes=last.get("denied", 0.0),

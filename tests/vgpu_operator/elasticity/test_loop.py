@@ -30,6 +30,7 @@ from vgpu_operator.reconciler import Reconciler
 
 RATE = "sum(rate(requests[4s]))"
 TARGET = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "llm"}
+GIB = 2**30
 FLOOR = {"memory": "4Gi", "computePercent": 10}
 CEILING = {"memory": "8Gi", "computePercent": 60}
 
@@ -147,6 +148,13 @@ class Stage:
                 await self.cluster.patch_merge(VGPU_NODES, "gpu-0", {"spec": spec})
         await settle()
 
+    async def neighbour(self, memory: str, *, gpu: str) -> None:
+        """Somebody else's slice, as large as that."""
+        size = {"memory": memory, "computePercent": 1}
+        others = {"metadata": {"name": "other", "uid": "other"}}
+        made = {**entry(others, others, gpu), "requests": size, "allocated": size, "limits": size}
+        await self.write("other", {**made, "heldMemory": memory})
+
     async def write(self, slice_id: str, slice_: Object) -> None:
         revision = self.ledger()["revision"] + 1
         patch = {"spec": {"revision": revision, "slices": {slice_id: {**slice_, "revision": revision}}}}
@@ -197,6 +205,17 @@ class Stage:
 
     def compute(self) -> list[int]:
         return sorted(each["allocated"]["computePercent"] for each in self.ledger()["slices"].values())
+
+    def memory(self, pod: str) -> str:
+        return str(self._slice(pod)["allocated"]["memory"])
+
+    def wanted(self, pod: str) -> Object | None:
+        wanted: Object | None = self._slice(pod).get("wanted")
+        return wanted
+
+    def _slice(self, pod: str) -> Object:
+        (found,) = [each for each in self.ledger()["slices"].values() if each["pods"][0]["name"] == pod]
+        return dict(found)
 
     def replicas(self) -> int:
         (found,) = self.cluster.objects(DEPLOYMENTS)
@@ -530,6 +549,60 @@ async def test_a_surplus_replica_sleeps_before_it_goes_and_wakes_when_it_is_need
     assert stage.beds.sleeping == set()
     assert [what for what, _ in stage.beds.told] == ["sleep", "wake"]
     assert {address for _, address in stage.beds.told} <= {"10.0.0.0:9000", "10.0.0.1:9000"}
+
+
+async def test_a_sleeper_gives_its_memory_up_and_has_it_again_before_it_wakes(stage: Stage) -> None:
+    await stage.claim(scaling={}, cooperation={"type": "HTTPSleep"})
+    await stage.deployment(replicas=2)
+    for name in ("llm-0", "llm-1"):
+        stage.prometheus.show(name, used=lambda _: 6 * GIB, peak=lambda _: 6 * GIB)
+    stage.serve(2.0, pods=2)
+    await stage.run(20)
+    [address] = stage.beds.sleeping
+    sleeper = f"llm-{address[7]}"
+    stage.prometheus.show(sleeper, used=lambda _: 0.0)  # and its peak is what it was
+    await stage.run(10)
+    asleep = stage.memory(sleeper)
+
+    stage.prometheus.show(sleeper, peak=lambda _: 0.0)  # it slept for longer than peaks are remembered
+    stage.serve(60.0)
+    stage.prometheus.show("llm-1", percent=lambda _: 60.0)  # whichever of both serves
+    for _ in range(12):
+        await stage.clock.advance(1)
+        await settle()
+    assert stage.wanted(sleeper) is not None
+    told_before = list(stage.beds.told)
+    await stage.grant()
+    await stage.clock.advance(1)
+    await settle()
+
+    assert asleep == "4Gi"
+    assert stage.wanted(sleeper) is None
+    assert (told_before[-1][0], stage.beds.told[-1][0]) == ("sleep", "wake")
+    await stage.run(20)
+    assert stage.memory(sleeper) == "6656Mi"
+
+
+async def test_a_sleeper_whose_memory_others_took_is_not_woken_into_too_little(stage: Stage) -> None:
+    await stage.claim(scaling={}, cooperation={"type": "HTTPSleep"})
+    await stage.deployment(replicas=2)
+    for name in ("llm-0", "llm-1"):
+        stage.prometheus.show(name, used=lambda _: 6 * GIB, peak=lambda _: 6 * GIB)
+    stage.serve(2.0, pods=2)
+    await stage.run(20)
+    [address] = stage.beds.sleeping
+    sleeper = f"llm-{address[7]}"
+    stage.prometheus.show(sleeper, used=lambda _: 0.0)
+    await stage.run(10)
+
+    await stage.neighbour("75Gi", gpu=f"GPU-{address[7]}")
+    stage.serve(60.0)
+    stage.prometheus.show("llm-1", percent=lambda _: 60.0)  # whichever of both serves
+    await stage.run(20)
+
+    assert [what for what, _ in stage.beds.told] == ["sleep"]
+    assert stage.memory(sleeper) == "4Gi"
+    assert stage.replicas() >= 3
 
 
 async def test_applications_that_do_not_answer_count_as_awake(stage: Stage) -> None:

@@ -1,0 +1,53 @@
+"""What a sleeper held, the room it needs, and when its slice is large enough to wake it."""
+
+import pytest
+
+from vgpu import values
+from vgpu.elasticity import decision, facts, settings, usage
+from vgpu_operator.elasticity import waking
+
+GIB = 2**30
+FLOOR = values.Amounts(memory_bytes=4 * GIB, compute_percent=10)
+CEILING = values.Amounts(memory_bytes=40 * GIB, compute_percent=60)
+
+
+def sleeper(*, room_gib: int) -> facts.SliceFacts:
+    return facts.SliceFacts(
+        id="s",
+        requests=FLOOR,
+        allocated=FLOOR,
+        limits=CEILING,
+        room=values.Amounts(memory_bytes=room_gib * GIB, compute_percent=50),
+        device_uuids=("GPU-0",),
+        neighbours_percent=0,
+        asleep=True,
+        memory_peak_bytes=0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("awake_gib", "room_gib", "grows"), [(20, 16, True), (20, 15, False), (None, 0, True), (50, 70, False)]
+)
+def test_a_sleeper_has_room_only_where_all_it_held_fits(
+    awake_gib: int | None, room_gib: int, grows: bool
+) -> None:
+    slice_ = sleeper(room_gib=room_gib)
+
+    found = waking.reachable(slice_, None if awake_gib is None else awake_gib * GIB)
+
+    assert (found.room.compute_percent > 0) is grows
+
+
+def test_who_wakes_gets_the_memory_that_it_held() -> None:
+    slice_ = sleeper(room_gib=70)
+    claim = facts.ClaimFacts(
+        slices=(slice_,), curve=usage.curve(ceiling_percent=60), pool=facts.PoolFacts(free=1, placeable=0)
+    )
+    wakes = decision.Decision(
+        action=decision.Action.WAKE, reason=decision.Reason.DEMAND_ROSE, wake=frozenset({"s"})
+    )
+
+    decided = waking.with_memory(wakes, claim, {"s": 20 * GIB}, settings.DEFAULT)
+
+    assert decided.allocations == {"s": values.Amounts(memory_bytes=21 * GIB, compute_percent=10)}
+    assert waking.with_memory(wakes, claim, {}, settings.DEFAULT).allocations == {}
