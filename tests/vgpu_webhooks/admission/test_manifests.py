@@ -49,6 +49,20 @@ def test_no_answer_means_no_and_comes_in_time(webhook: dict[str, Any]) -> None:
     assert webhook["timeoutSeconds"] <= WEBHOOK_LIMIT_SECONDS
 
 
+def constraints() -> dict[str, Any]:
+    policies = [each for each in load("policies.yaml") if each["kind"] == "ValidatingAdmissionPolicy"]
+    return {each["metadata"]["name"]: each["spec"]["matchConstraints"] for each in policies}
+
+
+def doors(watched: Any) -> set[tuple[str, str]]:
+    return {
+        (operation, resource)
+        for rule in watched["resourceRules"]
+        for operation in rule["operations"]
+        for resource in rule["resources"]
+    }
+
+
 def test_nobody_elses_pods_are_sent() -> None:
     about_pods = [each for each in webhooks() if each["rules"][0]["resources"] == ["pods"]]
 
@@ -74,13 +88,31 @@ def test_every_policy_is_bound_fails_closed_and_speaks() -> None:
 
 
 def test_every_door_to_a_pods_annotations_and_label_is_watched() -> None:
-    policies = [each for each in load("policies.yaml") if each["kind"] == "ValidatingAdmissionPolicy"]
-    watched = {each["metadata"]["name"]: each["spec"]["matchConstraints"] for each in policies}
+    watched = constraints()
 
-    for name in ("vgpu-annotations", "vgpu-claim-label"):
-        rules = watched[name]["resourceRules"]
-        doors = {door for rule in rules for door in rule["resources"]}
-        assert {"pods/binding", "bindings", "pods", "pods/status"} <= doors
+    assert doors(watched["vgpu-marks"]) == {
+        ("UPDATE", door) for door in ("pods", "pods/status", "pods/ephemeralcontainers", "pods/resize")
+    }
+    assert doors(watched["vgpu-marks-of-bindings"]) == {("CREATE", "pods/binding"), ("CREATE", "bindings")}
+    assert "objectSelector" not in watched["vgpu-marks-of-bindings"], (
+        "a Binding does not show its pod's label"
+    )
+
+
+def test_a_new_pod_meets_a_policy_with_the_label_or_without() -> None:
+    operators = set()
+    for name in ("vgpu-labelled-pods", "vgpu-unlabelled-pods"):
+        assert doors(constraints()[name]) == {("CREATE", "pods")}
+        operators |= {rule["operator"] for rule in constraints()[name]["objectSelector"]["matchExpressions"]}
+
+    assert operators == {"Exists", "DoesNotExist"}
+
+
+def test_pods_of_nobody_else_are_shown_to_policies_only_when_they_are_created() -> None:
+    for name, watched in constraints().items():
+        if ("UPDATE", "pods") in doors(watched):
+            selected = watched["objectSelector"]["matchExpressions"]
+            assert selected == [{"key": names.CLAIM_LABEL, "operator": "Exists"}], name
 
 
 def test_the_policy_names_what_the_webhook_adds() -> None:
