@@ -8,8 +8,8 @@ does not count on them. Writing the ledger, and knowing whether that worked, is 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from vgpu import inventory, ledger, promises, quota, values
-from vgpu.placement import board, choice, demand, explain, mix, outlook, policies
+from vgpu import boards, holdings, inventory, ledger, promises, quota, values
+from vgpu.placement import board, choice, explain, mix, policies
 
 AHEAD_NODES = 64
 """So many nodes with pods that are leaving are looked at; 0.1 ms each."""
@@ -36,23 +36,17 @@ class Book:
 
     def __init__(self, *, promise_seconds: float = 30.0) -> None:
         self._promise_seconds = promise_seconds
-        self._nodes: dict[str, values.Node] = {}
         self._pools: dict[str, values.Pool] = {}
+        self._holdings = holdings.Holdings()
         self._promises = promises.Promises()
-        self._slice_nodes: dict[str, str] = {}
-        self._pod_slices: dict[str, str] = {}
-        self._used: dict[str, dict[str, values.Amounts]] = {}
-        self._boards: dict[str, outlook.Outlook] = {}
-        self._demands: dict[str, demand.Demand] = {}
-        self._changed: dict[str, set[str]] = {}  # by pool: nodes that its board has not seen as they are
-        self._growing: dict[str, tuple[str, str, values.Amounts]] = {}
+        self._boards = boards.Boards(self._room_if_there)
         self._silent: frozenset[str] = frozenset()
         self._eased = 0
 
     @property
     def nodes(self) -> Mapping[str, values.Node]:
         """The nodes as last seen, by name."""
-        return self._nodes
+        return self._holdings.nodes
 
     @property
     def pools(self) -> Mapping[str, values.Pool]:
@@ -71,24 +65,21 @@ class Book:
 
     def see_node(self, node: values.Node) -> None:
         """Take in a node as the cluster shows it; an older revision than the one known is ignored."""
-        known = self._nodes.get(node.name)
+        known = self.nodes.get(node.name)
         if known is not None and node.revision < known.revision:
             return
-        self._forget_slices(known)
-        self._settle_dropped(known, node)
         self._eased += known is None or _eases(known, node)
-        self._nodes[node.name] = node
-        self._index_slices(node)
+        self._holdings.see(node)
+        for slice_id in node.slices:
+            self._withdraw(slice_id)  # the ledger has what was promised
         self._learn(known, node)
-        self._touch(node.name)
+        self._boards.touch(node.name)
 
     def forget_node(self, name: str) -> None:
         """A node is gone, and its slices with it."""
-        known = self._nodes.pop(name, None)
-        self._forget_slices(known)
-        self._settle_dropped(known, None)
+        self._holdings.forget(name)
         self._eased += 1
-        self._touch(name)
+        self._boards.touch(name)
 
     @property
     def silent(self) -> frozenset[str]:
@@ -103,7 +94,7 @@ class Book:
         silent = frozenset(names)
         changed = self._silent ^ silent
         for name in changed:
-            self._touch(name)
+            self._boards.touch(name)
         self._eased += not self._silent <= silent
         self._silent = silent
         return changed
@@ -113,28 +104,22 @@ class Book:
         known = self._pools.get(pool.name)
         self._pools[pool.name] = pool
         if known is None or replace(known, quotas=pool.quotas) != pool:
-            self._boards.pop(pool.name, None)
+            self._boards.renew(pool.name)
         self._eased += 1
 
     def forget_pool(self, name: str) -> None:
         """A pool is gone; its slices stay in the ledger until their pods go."""
         self._pools.pop(name, None)
-        self._boards.pop(name, None)
-        self._demands.pop(name, None)
+        self._boards.forget(name)
 
     def slice_of(self, pod_uid: str) -> tuple[values.Node, values.Slice] | None:
         """The node and slice that hold this pod in the ledger."""
-        slice_id = self._pod_slices.get(pod_uid)
-        return None if slice_id is None else self._slice(slice_id)
+        return self._holdings.of_pod(pod_uid)
 
     def used(self, pool_name: str) -> Mapping[str, values.Amounts]:
         """What each namespace holds of a pool: totals of slices in the ledger and of promises."""
-        totals = dict(self._used.get(pool_name, {}))
-        for namespace, amount in self._promises.totals(pool_name).items():
-            totals[namespace] = totals.get(namespace, values.NOTHING) + amount
-        for growing_pool, namespace, amount in self._growing.values():
-            if growing_pool == pool_name:
-                totals[namespace] = totals.get(namespace, values.NOTHING) + amount
+        totals = self._holdings.used(pool_name)
+        holdings.add(totals, self._promises.totals(pool_name))
         return totals
 
     def place(
@@ -145,7 +130,7 @@ class Book:
         Asked again, the answer stays.
         """
         self.expire(now)
-        held = self._slice(request.slice_id)
+        held = self._holdings.slice(request.slice_id)
         if held is not None:
             return _standing(request, *held, offered)
         promise = self.promises.get(request.slice_id)
@@ -201,10 +186,8 @@ class Book:
         ``leaving`` are the pods' UIDs. Nobody else gets that room; ``place`` gives it once it is there.
         """
         pool = self._pools.get(request.pool_name)
-        held = {self._slice_nodes[self._pod_slices[uid]] for uid in leaving if uid in self._pod_slices}
-        names = sorted(
-            held - self._silent if offered is None else (held - self._silent).intersection(offered)
-        )
+        held = {on[0].name for uid in leaving if (on := self.slice_of(uid)) is not None} - self._silent
+        names = sorted(held if offered is None else held.intersection(offered))
         if pool is None or self.over_quota([request]) is not None:
             return None
         after = (self._room_after(pool, name, leaving) for name in names[:AHEAD_NODES])
@@ -222,7 +205,7 @@ class Book:
 
     def over_quota(self, asked: Sequence[values.Request]) -> values.Refusal | None:
         """Why their namespace may not have all of these besides what it holds, None where it may."""
-        new = [request for request in asked if request.slice_id not in self._slice_nodes]
+        new = [request for request in asked if request.slice_id not in self._holdings]
         pool = self._pools.get(new[0].pool_name) if new else None
         if pool is None:
             return None
@@ -236,7 +219,7 @@ class Book:
 
         A granted growth counts against the quota at once, until the node shows it or ``settle`` is called.
         """
-        found = self._slice(slice_id)
+        found = self._holdings.slice(slice_id)
         if found is None or found[1].wanted is None:
             return values.Refusal(reason=values.Reason.NOT_HELD, message=f"slice {slice_id} has no open wish")
         node, slice_ = found
@@ -250,23 +233,23 @@ class Book:
             return verdict
         change = ledger.grant(pool, node, slice_id, self._promises.on(node.name))
         if isinstance(change, ledger.Change):
-            self._growing[slice_id] = (pool.name, namespace, extra)
+            self._holdings.grow(slice_id, pool.name, namespace, extra)
         return change
 
     def settle(self, slice_id: str) -> None:
         """The growth of a slice is not under way any more: written and seen, or given up."""
-        self._growing.pop(slice_id, None)
+        self._holdings.settle(slice_id)
 
     def cancel(self, slice_id: str) -> None:
         """Take back a promise, if there is one."""
         if slice_id in self.promises:
             self._withdraw(slice_id)
-            self._eased += slice_id not in self._slice_nodes  # else the ledger holds now what it kept
+            self._eased += slice_id not in self._holdings  # else the ledger holds now what it kept
 
     def _withdraw(self, slice_id: str) -> None:
         promise = self._promises.pop(slice_id)
         if promise is not None:
-            self._touch(promise.node)
+            self._boards.touch(promise.node)
 
     def expire(self, now: float) -> None:
         """Take back promises that nobody has claimed in time."""
@@ -275,7 +258,7 @@ class Book:
 
     def wishes(self) -> list[str]:
         """The slices that wish to grow, the highest priority first."""
-        slices = [slice_ for node in self._nodes.values() for slice_ in node.slices.values() if slice_.wanted]
+        slices = [slice_ for slice_ in self._holdings if slice_.wanted]
         return [slice_.id for slice_ in sorted(slices, key=lambda slice_: (-slice_.priority, slice_.id))]
 
     def prepare(self, *, now: float) -> None:
@@ -285,17 +268,17 @@ class Book:
 
     def expected(self, pool_name: str, *, now: float) -> mix.Mix:
         """What a pool will be asked for, as far as its slices and the requests so far tell."""
-        return self._demand(pool_name).mix(now=now)
+        return self._boards.expected(pool_name, now=now)
 
     def room(self, pool: values.Pool, name: str) -> inventory.NodeRoom:
         """The room of one node for a pool, promises taken off; none where its agent is silent."""
         if name in self._silent:
             return inventory.silent_room(name)
-        return inventory.room(pool, self._nodes[name], self._promises.on(name))
+        return inventory.room(pool, self.nodes[name], self._promises.on(name))
 
     def _room_after(self, pool: values.Pool, name: str, leaving: Collection[str]) -> inventory.NodeRoom:
         """The room of a node without the pods that are leaving it."""
-        node = self._nodes[name]
+        node = self.nodes[name]
         left = ledger.staged(node, ledger.release(node, leaving))
         return inventory.room(pool, left, self._promises.on(name))
 
@@ -308,11 +291,11 @@ class Book:
         refusal = self.over_quota([request])
         if refusal is not None:
             return refusal
-        self._demand(pool.name).ask(request)
+        self._boards.demand(pool.name).ask(request)
         found = _roomy(self._board(pool, now=now), request, names)
         if isinstance(found, choice.NoFit):
             return found
-        taken = inventory.taken(pool, self._nodes[found.node], request, found.device_uuids)
+        taken = inventory.taken(pool, self.nodes[found.node], request, found.device_uuids)
         if taken != request.requests:  # which devices an exclusive request takes whole is known only now
             refusal = self.over_quota([replace(request, requests=taken)])
         return refusal or self._promise(request, found.node, found.device_uuids, now=now)
@@ -333,11 +316,11 @@ class Book:
                 node=node,
                 device_uuids=device_uuids,
                 expires_at=now + self._promise_seconds,
-                taken=inventory.taken(pool, self._nodes[node], request, device_uuids),
+                taken=inventory.taken(pool, self.nodes[node], request, device_uuids),
                 ahead=ahead,
             )
         )
-        self._touch(node)
+        self._boards.touch(node)
         return choice.Placement(node=node, device_uuids=device_uuids)
 
     def _still_holds(self, promise: inventory.Promise, request: values.Request) -> bool:
@@ -345,77 +328,24 @@ class Book:
         pool = self._pools.get(request.pool_name)
         if pool is None or replace(promise.request, pod=request.pod) != request:
             return False
-        if promise.node not in self._nodes:
+        if promise.node not in self.nodes:
             return False
         fits = choice.fitting(self.room(pool, promise.node), request)
         return {device.uuid for device in fits}.issuperset(promise.device_uuids)
 
-    def _slice(self, slice_id: str) -> tuple[values.Node, values.Slice] | None:
-        name = self._slice_nodes.get(slice_id)
-        if name is None:
-            return None
-        node = self._nodes[name]
-        return node, node.slices[slice_id]
-
     def _board(self, pool: values.Pool, *, now: float) -> board.Board:
         """The pool's board, brought up to date where nodes, promises or what to expect have changed."""
-        found = self._boards.get(pool.name)
-        if found is None:
-            found = self._boards[pool.name] = outlook.Outlook(pool.strategy, self._demand(pool.name))
-            self._changed[pool.name] = set(self._nodes)
-        changed = self._changed[pool.name]
-        while changed:
-            name = changed.pop()
-            if name in self._nodes:
-                found.see(self.room(pool, name))
-            else:
-                found.forget(name)
-        return found.board(now=now)
+        return self._boards.board(pool, self.nodes, now=now)
 
-    def _demand(self, pool_name: str) -> demand.Demand:
-        return self._demands.setdefault(pool_name, demand.Demand())
+    def _room_if_there(self, pool: values.Pool, name: str) -> inventory.NodeRoom | None:
+        return self.room(pool, name) if name in self.nodes else None
 
     def _learn(self, known: values.Node | None, node: values.Node) -> None:
         """Counts the slices that are new in the ledger; all of them, where the node is."""
         before = known.slices if known is not None else {}
         for slice_id, slice_ in node.slices.items():
             if slice_id not in before:
-                self._demand(slice_.pool_name).hold(slice_)
-
-    def _touch(self, name: str) -> None:
-        for changed in self._changed.values():
-            changed.add(name)
-
-    def _index_slices(self, node: values.Node) -> None:
-        for slice_ in node.slices.values():
-            self._slice_nodes[slice_.id] = node.name
-            self._withdraw(slice_.id)  # the ledger has what was promised
-            if slice_.wanted is None:
-                self.settle(slice_.id)
-            for pod in slice_.pods:
-                self._pod_slices[pod.uid] = slice_.id
-        self._count(node, 1)
-
-    def _forget_slices(self, node: values.Node | None) -> None:
-        if node is None:
-            return
-        for slice_ in node.slices.values():
-            if self._slice_nodes.get(slice_.id) == node.name:
-                del self._slice_nodes[slice_.id]
-                for pod in slice_.pods:
-                    self._pod_slices.pop(pod.uid, None)
-        self._count(node, -1)
-
-    def _settle_dropped(self, known: values.Node | None, node: values.Node | None) -> None:
-        left = node.slices if node is not None else {}
-        for slice_id in known.slices if known is not None else ():
-            if slice_id not in left:
-                self.settle(slice_id)
-
-    def _count(self, node: values.Node, sign: int) -> None:
-        for (pool_name, namespace), amount in usage(node).items():
-            used = self._used.setdefault(pool_name, {})
-            used[namespace] = used.get(namespace, values.NOTHING) + amount.times(sign)
+                self._boards.demand(slice_.pool_name).hold(slice_)
 
 
 def _roomy(
@@ -427,16 +357,6 @@ def _roomy(
         if isinstance(found, choice.Placement):
             return found
     return table.place(request, names)
-
-
-def usage(node: values.Node) -> dict[tuple[str, str], values.Amounts]:
-    """What each (pool, namespace) holds on a node: totals over slices and their GPUs."""
-    totals: dict[tuple[str, str], values.Amounts] = {}
-    for slice_ in node.slices.values():
-        key = (slice_.pool_name, slice_.claim.namespace)
-        amount = inventory.charged(slice_, node.enforced.get(slice_.id)).times(len(slice_.device_uuids))
-        totals[key] = totals.get(key, values.NOTHING) + amount
-    return totals
 
 
 def _standing(

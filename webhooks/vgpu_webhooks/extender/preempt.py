@@ -9,7 +9,7 @@ the node otherwise. Nothing is promised: the room is given once the victims are 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from vgpu import inventory, quota, reservations, values
+from vgpu import holdings, inventory, quota, reservations, values
 from vgpu.placement import choice, eligibility
 from vgpu_webhooks.extender import view, wire
 
@@ -125,8 +125,8 @@ def _used_after(
     book: reservations.Book, pool: values.Pool, before: values.Node, after: values.Node
 ) -> Mapping[str, values.Amounts]:
     used = dict(book.used(pool.name))
-    left = reservations.usage(after)
-    for (pool_name, namespace), amount in reservations.usage(before).items():
+    left = holdings.usage(after)
+    for (pool_name, namespace), amount in holdings.usage(before).items():
         if pool_name == pool.name:
             freed = amount - left.get((pool_name, namespace), values.NOTHING)
             used[namespace] = used.get(namespace, values.NOTHING) - freed
