@@ -197,6 +197,46 @@ def test_only_the_agent_has_rights_on_its_node() -> None:
         assert name == "vgpu-agent" or each["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
 
+def test_a_process_that_ends_leaves_its_last_words_in_the_pods_status() -> None:
+    """Without its log too, `kubectl describe pod` and `kubectl vgpu check` show them."""
+    values = {**IMAGE, "hami.aliases": True}
+    kinds = ("Deployment", "DaemonSet", "Job", "CronJob")
+    workloads = [each["spec"] for each in helm.render(values=values) if each["kind"] in kinds]
+    pods = [each.get("jobTemplate", {"spec": each})["spec"]["template"]["spec"] for each in workloads]
+    policies = {each.get("terminationMessagePolicy") for pod in pods for each in pod["containers"]}
+
+    assert len(pods) == len(COMPONENTS) + len(["aliases", "Job", "CronJob"])
+    assert policies == {"FallbackToLogsOnError"}
+
+
+def test_tenants_who_may_view_a_namespace_see_its_claims_and_no_ledger() -> None:
+    aggregated = {
+        (role, resource)
+        for name, each in of_kind(plain(), "ClusterRole").items()
+        for role in ("view", "edit", "admin")
+        if each["metadata"].get("labels", {}).get(f"rbac.authorization.k8s.io/aggregate-to-{role}")
+        for rule in each["rules"]
+        for resource in rule["resources"]
+    }
+
+    assert aggregated == {("view", "vgpuclaims"), ("view", "vgpuclaims/status"), ("edit", "vgpuclaims")}
+
+
+def test_whoever_is_on_call_reads_what_the_command_line_shows_and_writes_nothing() -> None:
+    role = of_kind(plain(), "ClusterRole")["vgpu-on-call"]
+    granted = {
+        (resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]
+    }
+    bound = {each["roleRef"]["name"] for each in of_kind(plain(), "ClusterRoleBinding").values()}
+
+    assert {(each, "list") for each in ("vgpupools", "vgpuclaims", "vgpunodes", "events")} <= granted
+    assert {(resource, verb) for resource, verb in granted if verb not in {"get", "list", "watch"}} == {
+        ("subjectaccessreviews", "create")  # asks who may do what, stores nothing
+    }
+    assert "secrets" not in {resource for resource, _ in granted}
+    assert "vgpu-on-call" not in bound
+
+
 def test_one_image_holds_everything_but_kube_scheduler() -> None:
     images = {each["image"] for _, each in containers() if each["name"] != "kube-scheduler"}
 

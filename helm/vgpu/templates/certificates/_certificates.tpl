@@ -20,6 +20,7 @@ spec:
     - name: certificates
       image: {{ include "vgpu.image" . }}
       imagePullPolicy: {{ .Values.image.pullPolicy }}
+      terminationMessagePolicy: FallbackToLogsOnError
       command: [python, -m, vgpu_webhooks.certificates]
       args:
         - --namespace={{ .Release.Namespace }}
