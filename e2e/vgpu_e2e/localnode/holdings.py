@@ -1,7 +1,7 @@
 """The GPU memory of an inference server: weights it needs to serve, and a cache that it can do without.
 
 It gives memory back in both ways that claims can name: it follows its slice's target (LimitWatch), and it
-sleeps and wakes over HTTP (HTTPSleep), where its weights leave the GPU too.
+sleeps and wakes over HTTP (HTTPSleep), where its weights leave the GPU too and everything it had comes back.
 """
 
 import threading
@@ -21,6 +21,7 @@ class Holdings:
         self._weights_mib = weights_mib
         self._weights: list[int] = []
         self._blocks: list[tuple[int, int]] = []  # address, bytes
+        self._slept_on: list[int] = []  # bytes of the blocks that it takes again when it wakes
         self._load()
 
     @property
@@ -53,15 +54,23 @@ class Holdings:
 
     def sleep(self) -> None:
         """Let go of everything; twice is once."""
-        self.give(len(self._blocks))
         with self._turn:
+            self._slept_on += [size for _, size in self._blocks]
+            while self._blocks:
+                self._gpu.free(self._blocks.pop()[0])
             while self._weights:
                 self._gpu.free(self._weights.pop())
 
     def wake(self) -> None:
-        """Load the weights again; twice is once. Raises CUDAError where there is no room: it sleeps on."""
-        with self._turn:
-            self._load()
+        """Take everything again, the cache empty; twice is once. Raises CUDAError: it sleeps on."""
+        try:
+            with self._turn:
+                self._load()
+                while self._slept_on:
+                    self._blocks.append((self._gpu.allocate(self._slept_on[-1]), self._slept_on.pop()))
+        except cuda.CUDAError:
+            self.sleep()
+            raise
 
     def _load(self) -> None:
         if self._weights_mib and not self._weights:

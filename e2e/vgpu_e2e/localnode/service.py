@@ -73,6 +73,16 @@ class Service:
         status = await self.team.status(self.name)
         return {each["podName"]: each["computePercent"] for each in status.get("allocations", [])}
 
+    async def replicas(self) -> list[serving.Serving]:
+        """The servers of its pods that have an address, in the order of their names."""
+        pods, _ = await self._bed.api.list(
+            self.team.pods_path, parameters={"labelSelector": f"app={self.name}"}
+        )
+        addressed = [each for each in pods if each.get("status", {}).get("podIP")]
+        return [
+            serving.of(self._bed, each) for each in sorted(addressed, key=lambda it: it["metadata"]["name"])
+        ]
+
     def latencies(self, *, since: float) -> list[float]:
         """Latencies of requests due since a moment; a failed one took for ever."""
         return [
@@ -98,17 +108,19 @@ class Service:
         began = clock()
         connector = aiohttp.TCPConnector(limit=0)
         timeout = aiohttp.ClientTimeout(total=30)
+        under_way: set[asyncio.Task[None]] = set()
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-            under_way = set()
-            for moment in load.poisson(rates, seconds_per_rate=0.1, rng=random.Random(seed)):
-                await asyncio.sleep(max(0.0, began + moment - clock()))
-                task = asyncio.create_task(self._one(session, began + moment))
-                under_way.add(task)
-                task.add_done_callback(under_way.discard)
-            await asyncio.sleep(max(0.0, began + seconds - clock()))
-            for task in under_way:
-                task.cancel()
-            await asyncio.gather(*under_way, return_exceptions=True)
+            try:
+                for moment in load.poisson(rates, seconds_per_rate=0.1, rng=random.Random(seed)):
+                    await asyncio.sleep(max(0.0, began + moment - clock()))
+                    task = asyncio.create_task(self._one(session, began + moment))
+                    under_way.add(task)
+                    task.add_done_callback(under_way.discard)
+                await asyncio.sleep(max(0.0, began + seconds - clock()))
+            finally:  # who stops asking has lost nothing
+                for task in under_way:
+                    task.cancel()
+                await asyncio.gather(*under_way, return_exceptions=True)
 
     async def _one(self, session: aiohttp.ClientSession, due: float) -> None:
         answer = None

@@ -48,6 +48,11 @@ class Serving:
         _, answer = await self.ask("POST", f"/memory?mib={mib}")
         return int(answer["result"])
 
+    async def asleep(self) -> bool:
+        """Return whether it says that it sleeps."""
+        _, answer = await self.ask("GET", "/is_sleeping")
+        return bool(answer["is_sleeping"])
+
     def limits(self, index: int = 0) -> DeviceLimits:
         """Return the limits in force."""
         with LimitsPage(self.slice_directory / "limits") as page:
@@ -91,9 +96,14 @@ async def start(
         return bool(host) and await probes.answers(f"http://{host}:{PORT}/healthz")()
 
     await process.until(answers, timeout_seconds=60, awaited=f"an answer of server {name}")
-    uid = slice_id or found["metadata"]["uid"]
-    url = f"http://{found['status']['podIP']}:{PORT}"
-    return Serving(name=name, url=url, slice_directory=bed.agent_root / "slices" / uid)
+    return of(bed, found, slice_id=slice_id)
+
+
+def of(bed: LocalBed, pod: Object, *, slice_id: str = "") -> Serving:
+    """Return the server that a running pod is."""
+    uid = slice_id or pod["metadata"]["uid"]
+    url = f"http://{pod['status']['podIP']}:{PORT}"
+    return Serving(name=pod["metadata"]["name"], url=url, slice_directory=bed.agent_root / "slices" / uid)
 
 
 def statuses(pod: Object) -> Mapping[str, Object]:

@@ -159,7 +159,7 @@ def _slice(
         ready=subject.ready(holding),
         asleep=asleep,
         memory_peak_bytes=peak,
-        memory_denied=_denied(holding, memory, answered),
+        memory_denied=not asleep and _denied(holding, memory, answered),
         memory_denied_bytes=_typical(memory),
     )
 

@@ -75,7 +75,7 @@ def _facts(
     scaling = subject.scaling
     ours = scaler.scale is not None and scaler.other is None
     slices = tuple(
-        waking.reachable(each, remembered.awake_bytes.get(each.id))
+        waking.wakeable(each, remembered.awake_bytes.get(each.id))
         for each in assembly.slices_of(subject, rooms, signals, remembered, now=now)
     )
     return facts.ClaimFacts(

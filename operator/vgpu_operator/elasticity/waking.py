@@ -7,7 +7,6 @@ has confirmed the growth, and not at all where a neighbour has taken the room. P
 from collections.abc import Mapping
 from dataclasses import replace
 
-from vgpu import values
 from vgpu.elasticity import decision, facts, memory, settings
 from vgpu_operator.elasticity.assembly import Subject
 from vgpu_operator.elasticity.signals import Signals
@@ -25,12 +24,13 @@ def held(subject: Subject, signals: Signals, before: Mapping[str, int]) -> dict[
     return found
 
 
-def reachable(slice_: facts.SliceFacts, awake_bytes: int | None) -> facts.SliceFacts:
-    """The slice, with no room to grow where it is a sleeper's and its memory has gone to others."""
+def wakeable(slice_: facts.SliceFacts, awake_bytes: int | None) -> facts.SliceFacts:
+    """The slice; a sleeper's whose memory has gone to others is not ready to serve and cannot grow."""
     most = min(slice_.limits.memory_bytes, slice_.allocated.memory_bytes + slice_.room.memory_bytes)
     if not slice_.asleep or awake_bytes is None or awake_bytes <= most:
         return slice_
-    return replace(slice_, room=values.NOTHING)
+    floor = replace(slice_.limits, compute_percent=slice_.requests.compute_percent)
+    return replace(slice_, ready=False, limits=floor)
 
 
 def with_memory(

@@ -26,16 +26,16 @@ def sleeper(*, room_gib: int) -> facts.SliceFacts:
 
 
 @pytest.mark.parametrize(
-    ("awake_gib", "room_gib", "grows"), [(20, 16, True), (20, 15, False), (None, 0, True), (50, 70, False)]
+    ("awake_gib", "room_gib", "serves"), [(20, 16, True), (20, 15, False), (None, 0, True), (50, 70, False)]
 )
-def test_a_sleeper_has_room_only_where_all_it_held_fits(
-    awake_gib: int | None, room_gib: int, grows: bool
+def test_a_sleeper_counts_only_where_all_it_held_fits(
+    awake_gib: int | None, room_gib: int, serves: bool
 ) -> None:
     slice_ = sleeper(room_gib=room_gib)
 
-    found = waking.reachable(slice_, None if awake_gib is None else awake_gib * GIB)
+    found = waking.wakeable(slice_, None if awake_gib is None else awake_gib * GIB)
 
-    assert (found.room.compute_percent > 0) is grows
+    assert (found.ready, found.limits.compute_percent) == ((True, 60) if serves else (False, 10))
 
 
 def test_who_wakes_gets_the_memory_that_it_held() -> None:
