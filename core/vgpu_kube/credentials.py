@@ -4,6 +4,8 @@ The loading is that of ``kubernetes.aio``; no request of our own is sent from he
 """
 
 import os
+import urllib.parse
+import urllib.request
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -25,6 +27,7 @@ class Credentials:
     def __init__(self, configuration: Configuration, loader: Loader) -> None:
         self._configuration = configuration
         self._loader = loader
+        self._proxy = configuration.proxy or environment_proxy(configuration.host)
 
     @property
     def server(self) -> str:
@@ -35,7 +38,7 @@ class Credentials:
     @property
     def request_options(self) -> Mapping[str, Any]:
         """What each request of the session needs besides: the name in the certificate, a proxy."""
-        options = {"server_hostname": self._configuration.tls_server_name, "proxy": self._configuration.proxy}
+        options = {"server_hostname": self._configuration.tls_server_name, "proxy": self._proxy}
         return {name: value for name, value in options.items() if value}
 
     def session(self) -> aiohttp.ClientSession:
@@ -62,6 +65,7 @@ class Credentials:
 async def load(kubeconfig: str | None) -> Credentials:
     """The credentials of a file, or (``None``) of the pod we run in, or of ``$KUBECONFIG``."""
     configuration = Configuration()
+    configuration.client_session_kwargs = {"trust_env": False}  # else each request reads it, and a netrc
     loader = _loader(kubeconfig)
     try:
         await loader(configuration)
@@ -71,6 +75,14 @@ async def load(kubeconfig: str | None) -> Credentials:
             f"expected a cluster in {looked}, found: {error}; pass a kubeconfig or set KUBECONFIG"
         ) from error
     return Credentials(configuration, loader)
+
+
+def environment_proxy(server: str) -> str | None:
+    """The proxy that the environment names for a server, None where it names none."""
+    address = urllib.parse.urlsplit(server)
+    if urllib.request.proxy_bypass(address.netloc):
+        return None
+    return urllib.request.getproxies().get(address.scheme)
 
 
 def _loader(kubeconfig: str | None) -> Loader:

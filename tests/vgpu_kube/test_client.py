@@ -322,3 +322,18 @@ async def test_without_a_kubeconfig_the_environments_is_taken(
     async with client.connect() as kube:
         with pytest.raises(errors.Unavailable):
             await kube.get(PODS, "p", "default")
+
+
+async def test_the_environment_is_asked_for_a_proxy_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("no_proxy", "inside.example")
+    outside = await credentials.load(kubeconfig(tmp_path / "outside", "https://outside.example:6443"))
+    inside = await credentials.load(kubeconfig(tmp_path / "inside", "https://inside.example:6443"))
+    monkeypatch.delenv("https_proxy")
+
+    assert outside.request_options == {"proxy": "http://proxy.example:3128"}
+    assert inside.request_options == {}
+    async with outside.session() as session:
+        assert not session.trust_env
