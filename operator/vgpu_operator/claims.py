@@ -45,6 +45,7 @@ class Claims:
 
     async def reconcile(self, key: Key) -> None:
         """Brings the ledger and the status of one claim to what it asks; raises KubeError."""
+        self._view.recount(key)
         claim = self._view.claims.items.get(key)
         self._unsettled.pop(key, None)
         if claim is None:

@@ -107,6 +107,8 @@ class Reconciler:
     def start(self) -> None:
         """Begins to judge: everything that is known, and every change from now on."""
         self._judging = True
+        for claim in self.view.claims.items:
+            self.view.recount(claim)  # pools tell how many claims they have
         for pool in self.view.book.pools:
             self.pool_queue.wake(pool)
         for claim in self.view.claims.items:

@@ -125,6 +125,20 @@ class View:
         """The slices of a claim."""
         return self.holdings.of(claim.ref.uid)
 
+    def recount(self, key: Key) -> None:
+        """Counts a claim anew; once for many changes, as it looks at all pods of the claim."""
+        claim = self.claims.items.get(key)
+        pool = None if claim is None else self.pool_name_of(claim.claim)
+        standing = None
+        if claim is not None and pool is not None:
+            standing = Standing(
+                pool=pool,
+                bound=bool(self.slices_of(claim.claim)),
+                pending=bool(self.waiting(claim.claim)),
+            )
+        for changed in self.census.put(key, standing):
+            self._on_pool(changed)
+
     def _pool_changed(self, change: Change[known.Pool]) -> None:
         old, new = change.old, change.new
         if old is not None and new is not None and (old.pool, old.meta) == (new.pool, new.meta):
@@ -143,14 +157,12 @@ class View:
             self._on_pool(other)
         for key, claim in self.claims.items.items():
             if claim.claim.pool_name in (None, name):
-                self._recount(key)
                 self._on_claim(key)
 
     def _claim_changed(self, change: Change[known.Claim]) -> None:
         old, new = change.old, change.new
         if old is not None and new is not None and (old.claim, old.meta) == (new.claim, new.meta):
             return
-        self._recount(change.key)
         self._on_edit(change.key)
 
     def _pod_changed(self, change: Change[known.Pod]) -> None:
@@ -158,7 +170,6 @@ class View:
             return
         for key in {(pod.namespace, pod.claim_name) for pod in (change.old, change.new) if pod is not None}:
             self._index(key, change)
-            self._recount(key)
             self._on_claim(key)
 
     def _index(self, claim: Key, change: Change[known.Pod]) -> None:
@@ -184,7 +195,6 @@ class View:
             if old is None or (old.devices, old.labels) != (new.devices, new.labels):
                 self.membership.see_node(new)
         for claim in self.holdings.see(old, new):
-            self._recount((claim.namespace, claim.name))
             self._on_claim((claim.namespace, claim.name))
         for pool in pools | self.membership.pools_of(name) | _pools_charged(old) | _pools_charged(new):
             self._on_pool(pool)
@@ -197,19 +207,6 @@ class View:
             self.book.see_silent(self.book.silent - {new.name})
             for pool in self.membership.pools_of(new.name):
                 self._on_pool(pool)
-
-    def _recount(self, key: Key) -> None:
-        claim = self.claims.items.get(key)
-        pool = None if claim is None else self.pool_name_of(claim.claim)
-        standing = None
-        if claim is not None and pool is not None:
-            standing = Standing(
-                pool=pool,
-                bound=bool(self.slices_of(claim.claim)),
-                pending=bool(self.waiting(claim.claim)),
-            )
-        for changed in self.census.put(key, standing):
-            self._on_pool(changed)
 
 
 def _nobody(_: object) -> None:
