@@ -1,5 +1,6 @@
 """Runs the reconciliation of each key: at once when woken, then at most once per rest, never twice at a time.
 
+The rest grows while changes keep coming.
 What comes while a key runs or rests makes one further run. What fails is run again after a growing delay.
 What a run does is the caller's affair.
 """
@@ -18,7 +19,11 @@ K = TypeVar("K", bound=Hashable)
 logger = logging.getLogger(__name__)
 
 REST_SECONDS = 0.2
-"""Between two runs of one key: a storm of changes becomes five writes a second."""
+"""Between two runs of one key at first."""
+
+LONGEST_REST_SECONDS = 1.0
+"""Between two runs in a storm of changes: the status of a claim with hundreds of pods costs the API server as
+much as the placing of several."""
 
 RETRY_LIMIT_SECONDS = 5.0
 PARALLEL = 32
@@ -77,20 +82,23 @@ class Workqueue(Generic[K]):
             await asyncio.wait([*self._tasks.values()])
 
     async def _serve(self, key: K) -> None:
-        backoff = Backoff(limit=RETRY_LIMIT_SECONDS, rng=self._rng)
+        backoff, rest = Backoff(limit=RETRY_LIMIT_SECONDS, rng=self._rng), REST_SECONDS
         try:
             while key in self._due:
                 async with self._turns:
                     self._due.discard(key)
                     pause = await self._run(key, backoff)
-                await self._rest(key, pause)
+                hurried = await self._rest(key, max(pause, rest))
+                rest = REST_SECONDS if hurried else min(2 * rest, LONGEST_REST_SECONDS)
         finally:
             del self._tasks[key]
 
-    async def _rest(self, key: K, seconds: float) -> None:
+    async def _rest(self, key: K, seconds: float) -> bool:
+        """Rests; whether somebody had no time for that."""
         rest = self._rests[key] = asyncio.ensure_future(self._sleep(seconds))
         try:
             await asyncio.wait([rest])
+            return rest.cancelled()
         finally:
             rest.cancel()
             del self._rests[key]
