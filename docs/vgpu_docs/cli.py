@@ -11,7 +11,7 @@ WIDTH = 100
 
 def page() -> str:
     """The page, the group first, then its commands."""
-    parts = [f"## {name}\n\n```\n{text}\n```" for name, text in _helps(app.app, "kubectl vgpu", None)]
+    parts = [f"## {name}\n\n```text\n{text}\n```" for name, text in _helps(app.app, "kubectl vgpu", None)]
     return "# kubectl vgpu\n\n" + "\n\n".join(parts) + "\n"
 
 

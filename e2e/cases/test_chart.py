@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from vgpu.api import pool as pool_api
+from vgpu_docs import commands
 from vgpu_e2e import helm, helm_image, manifests, scheduler
 from vgpu_e2e.platform import CHART_FILES, CRDS, NAMESPACE, REPOSITORY
 from vgpu_e2e.rest import Object
@@ -376,6 +377,22 @@ def _explained_here(leaf: re.Match[str], lines: list[str]) -> bool:
     name = leaf[1]
     is_group = not leaf[2].strip() and name in {*COMPONENTS, "image", "crds", "certificates", "monitoring"}
     return name in groups and not is_group and name not in ("networkPolicy", "hami", "kubeScheduler")
+
+
+def settings_on_pages() -> Iterator[tuple[str, str]]:
+    """Every --set of the documentation with its page, in whole commands and in running text."""
+    for page in commands.pages():
+        for given in re.findall(r"--set ([\w.]+=[^\s`)]+)", page.read_text()):
+            yield page.name, given
+
+
+@pytest.mark.parametrize(("page", "given"), sorted({*settings_on_pages()}))
+def test_the_chart_renders_with_what_the_pages_set(page: str, given: str) -> None:
+    own = {"certificates.secretName": "own", "certificates.authority": PEM} if "Provided" in given else {}
+
+    documents = helm.render("--set", given, *PROMETHEUS, CERT_MANAGER, values={**IMAGE, **own})
+
+    assert of_kind(documents, "Deployment")
 
 
 def test_nothing_may_be_set_that_is_not_named() -> None:

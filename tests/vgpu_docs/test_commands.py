@@ -1,58 +1,103 @@
-"""What the pages tell people to type and to apply is what the platform takes: commands, manifests, values."""
+"""What the pages tell people to type and to apply is what the platform takes, and what they name exists."""
 
 import pathlib
 import re
-import shlex
-from collections.abc import Iterator
+from collections.abc import Callable
 
-import click
 import pytest
 import yaml
 
-from vgpu.api import claim, names, pool
-from vgpu_cli import app
+from known import helm, kubectl, programs
+from vgpu_docs import commands
+from vgpu_docs.commands import ROOT, Command
 
-ROOT = pathlib.Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
-BLOCK = re.compile(r"^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
-COMMAND = re.compile(r"^(?:\$ )?kubectl vgpu (?P<words>[^|#\n]+)", re.MULTILINE)
-VALUE = re.compile(r"--set(?:-file)?[ =]([A-Za-z.]+(?:=[^ ,\n`)]*)?(?:,[A-Za-z.]+=[^ ,\n`)]*)*)")
-WHOLE = {names.CLAIM_KIND: claim.to_values, names.POOL_KIND: pool.to_values}
+KINDS: dict[str, Callable[[Command], None]] = {
+    "kubectl": kubectl.check,
+    "helm": helm.check,
+    "make": programs.check_make,
+    "python": programs.check_python,
+    "python3": programs.check_python,
+    "vgpu-region": programs.check_region,
+    "docker": programs.check_docker,
+    "curl": programs.check_curl,
+    ".": programs.check_source,
+}
+SETTING = re.compile(r"--set(-file)?[ =]([A-Za-z.]+(?:=[^ ,\n`)]*)?(?:,[A-Za-z.]+=[^ ,\n`)]*)*)")
+METRIC = re.compile(r"`(vgpu_[a-z_]+_(?:bytes|ratio|seconds|total|bucket|count|sum))\b")
 
-by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+NAMES_ITS_VERB_ONLY = 2
 
 
-def blocks(page: pathlib.Path, *kinds: str) -> Iterator[str]:
-    """The fenced blocks of these kinds."""
-    return (text for kind, text in BLOCK.findall(page.read_text()) if kind in kinds)
+def is_whole(command: Command) -> bool:
+    """Whether it can be typed, and is no name of a command such as `kubectl explain`."""
+    bare = [word for word in command.words if not word.startswith("-")]
+    return command.words[0] not in {"kubectl", "helm"} or len(bare) > NAMES_ITS_VERB_ONLY
+
+
+by_page = pytest.mark.parametrize("page", commands.pages(), ids=lambda page: str(page.relative_to(ROOT)))
 
 
 @by_page
-def test_every_command_of_kubectl_vgpu_is_understood(page: pathlib.Path) -> None:
-    for block in blocks(page, "", "bash", "console"):
-        for words in COMMAND.findall(block):
-            name, *arguments = shlex.split(words)
-            command = app.app.get_command(click.Context(app.app), name)
-
-            assert command is not None, f"kubectl vgpu {words}"
-            command.make_parser(click.Context(command)).parse_args(arguments)  # UsageError names the option
+def test_every_command_is_of_a_known_kind_and_would_be_taken(page: pathlib.Path) -> None:
+    """Fenced ones all; in running text those of the programs that are known, where they are whole."""
+    spoken_of = (each for each in commands.mentioned(page, KINDS.keys() - {"."}) if is_whole(each))
+    for command in (*commands.fenced(page), *spoken_of):
+        program = command.words[0]
+        assert program in KINDS, (
+            f"{command}: a check for {program} is missing in tests/vgpu_docs/known; add one"
+        )
+        try:
+            KINDS[program](command)
+        except Exception as error:
+            error.add_note(str(command))
+            raise
 
 
 @by_page
 def test_every_manifest_of_ours_is_accepted(page: pathlib.Path) -> None:
-    for block in blocks(page, "yaml"):
+    for block in commands.blocks(page, "yaml"):
         for each in yaml.safe_load_all(block):
-            if isinstance(each, dict) and each.get("kind") in WHOLE:
+            if isinstance(each, dict) and each.get("kind") in kubectl.WHOLE:
                 about = {"namespace": "team-a", "uid": "u-1", **each["metadata"]}
-                WHOLE[each["kind"]]({**each, "metadata": about})
+                kubectl.WHOLE[each["kind"]]({**each, "metadata": about})
 
 
 @by_page
 def test_every_value_of_the_chart_exists(page: pathlib.Path) -> None:
-    values = yaml.safe_load((ROOT / "helm" / "vgpu" / "values.yaml").read_text())
+    for from_file, settings in SETTING.findall(page.read_text()):
+        for setting in settings.split(","):
+            helm.check_setting(setting, from_file=bool(from_file))
 
-    for setting in (part for found in VALUE.findall(page.read_text()) for part in found.split(",")):
-        inside = values
-        for key in setting.partition("=")[0].split("."):
-            assert key in inside, f"{setting} in {page.name}"
-            inside = inside[key]
+
+@by_page
+def test_every_metric_exists(page: pathlib.Path) -> None:
+    programs.check_metrics(" ".join(METRIC.findall(page.read_text())))
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ("terraform apply", "a check for terraform is missing"),
+        ("kubectl get vgpuslices", "no kind is called vgpuslices"),
+        ("kubectl get vgc llm -o jsonpath='{.status.allocatd}'", "there is no .allocatd"),
+        ("kubectl wait --for=condition=Done vgpuclaim/llm", "Done"),
+        ("kubectl frobnicate pods", "verb frobnicate is not known"),
+        ("kubectl get pods --all-the-things", "--all-the-things is not known"),
+        ("kubectl -n vgpu-system logs -l app.kubernetes.io/name=vgpu-gone", "nothing is called vgpu-gone"),
+        ("kubectl vgpu frob", "is no command"),
+        ("helm install vgpu helm/vgpu --set agent.root=/x", "there is no value root"),
+        ("helm install vgpu helm/vgpu --set admission.replicas=many", "expected"),
+        ("make everything", "no target everything"),
+        ("make bench-room COLOUR=red", "no variable COLOUR"),
+        ("python -m vgpu_docs --chekc", "no option --chekc"),
+        ("vgpu-region DIR explode", "no command explode"),
+        ("docker build --build-arg RUBY=3 .", "no ARG RUBY"),
+        ("curl $GATEWAY/default/llm/inferr", "answers no /inferr"),
+    ],
+)
+def test_a_command_that_would_not_work_is_found(words: str, complaint: str, tmp_path: pathlib.Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"```bash\n{words}\n```\n")
+
+    with pytest.raises(AssertionError, match=re.escape(complaint)):
+        test_every_command_is_of_a_known_kind_and_would_be_taken(page)
