@@ -75,10 +75,10 @@ e2e: controlplane ## End-to-end cases on a real control plane
 
 test: lint types unit shim e2e ## All tests; CI adds sanitize
 
-demo: controlplane ## The platform on a real control plane, then a slice from inside; KEEP=1 leaves the first running
+demo: controlplane ## The platform on a real control plane, then a slice from inside; KEEP=1 leaves the first running, PLOT=1 draws
 	@$(BIN)/python -m vgpu_e2e.demo $(if $(KEEP),--keep)
 	@$(MAKE) --no-print-directory -s -C shim all
-	@$(BIN)/python -m vgpu_e2e.localnode.demo
+	@$(BIN)/python -m vgpu_e2e.localnode.demo $(if $(PLOT),--plot)
 
 cluster: controlplane ## A cluster to try things on: this machine as node, simulated GPUs; until Ctrl-C
 	@$(MAKE) --no-print-directory -s -C shim all

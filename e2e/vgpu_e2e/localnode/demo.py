@@ -1,16 +1,18 @@
 """A slice from inside, and two services that grow and shrink with their load.
 
-    python -m vgpu_e2e.localnode.demo
+    python -m vgpu_e2e.localnode.demo [--plot]
 
 First two inference servers on one simulated GPU: shares of compute as allocated, CUDA's own out-of-memory
 error at the limit, idle compute lent and returned, a limit raised while the server runs. Then, where there is
-a Prometheus, the elastic loop (``elastic_demo``).
+a Prometheus, the elastic loop (``elastic_demo``), drawn with --plot.
 """
 
+import argparse
 import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 
@@ -21,20 +23,21 @@ from vgpu_e2e.localnode.elastic import ElasticBed
 from vgpu_e2e.team import Team
 
 GIB = 2**30
+PICTURE = Path("build/demo/evening.svg")
 REFRESH_SECONDS = 0.5
 ROW = "{:<8} {:>13} {:>9} {:>7} {:>7} {:>9} {:>8}"
 HEAD = ROW.format("SERVER", "MEMORY", "COMPUTE", "LENT", "USES", "THROTTLED", "REFUSED")
 
 
-async def show() -> None:
-    """Run both stories, or the first and what is missing for the second."""
+async def show(plot: Path | None) -> None:
+    """Run both stories, or the first and what the second lacks; the latter is drawn if a file is named."""
     await _slice_from_inside()
     reason = prometheus.missing()
     if reason is not None:
         print(f"\nthe story of slices and replicas under load is left out: {reason}")
         return
     async with ElasticBed(gpus=2, log_level="warning") as bed:
-        await elastic_demo.play(bed)
+        await elastic_demo.play(bed, plot=plot)
 
 
 async def _slice_from_inside() -> None:
@@ -118,7 +121,9 @@ def _row(name: str, server: serving.Serving, gpu_ns_before: int, seconds: float)
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="A slice from inside, then two services under load.")
+    parser.add_argument("--plot", action="store_true", help=f"draw the second story into {PICTURE}")
     try:
-        asyncio.run(show())
+        asyncio.run(show(PICTURE if parser.parse_args().plot else None))
     except errors.BedError as error:
         sys.exit(f"demo: {error}")

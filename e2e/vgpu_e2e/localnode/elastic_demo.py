@@ -5,11 +5,12 @@ keeps what it was promised. What the table shows is checked, so it cannot lie.
 """
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from vgpu_e2e import errors, objects, process
+from vgpu_e2e.localnode import picture
 from vgpu_e2e.localnode.elastic import ElasticBed
 from vgpu_e2e.localnode.service import Rate, Service, percentile, steps
 from vgpu_e2e.team import Team
@@ -23,16 +24,24 @@ CELL = "{:>6} {:>6} {:>6} {:>11} {:>8}"
 ROW = "{:>6}  " + CELL + "   " + CELL
 
 
-@dataclass(slots=True)
-class Seen:
-    """What the table has shown of one service: compute by slice and replicas asked for, row by row."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One service after so many seconds: requests per second, latencies in ms, slices in percent of a GPU."""
 
-    slices: list[list[int]] = field(default_factory=list)
-    replicas: list[int] = field(default_factory=list)
+    at: float
+    rate: float
+    p50: float
+    p99: float
+    slices: tuple[int, ...]
+    replicas: int
 
 
-async def play(bed: ElasticBed) -> None:
-    """The story; raises BedError where it is not as told."""
+Seen = list[Row]
+"""What the table has shown of one service."""
+
+
+async def play(bed: ElasticBed, *, plot: Path | None = None) -> None:
+    """The story, drawn into a file where one is named; raises BedError where it is not as told."""
     await bed.apply([objects.pool("evening", strategy="Spread", compute_overcommit=100)])
     team = Team(bed.api, "evening")
     await team.arrive()
@@ -50,6 +59,8 @@ async def play(bed: ElasticBed) -> None:
     await asyncio.gather(*driven)
     for service in services:
         await _last_words(service)
+    if plot is not None:
+        await asyncio.to_thread(_draw, plot, dict(zip([each.name for each in services], seen, strict=True)))
     _check(*seen)
     await team.leave()
 
@@ -82,23 +93,38 @@ async def _tell(
     clock = asyncio.get_running_loop().time
     began, seen = clock(), (Seen(), Seen())
     while (at := clock() - began) < seconds:
-        cells = [
-            await _cells(service, rate[int(at)], of)
-            for service, rate, of in zip(services, rates, seen, strict=True)
-        ]
-        print(ROW.format(f"{at:.0f} s", *cells[0], *cells[1]), flush=True)
+        for service, rate, rows in zip(services, rates, seen, strict=True):
+            rows.append(await _look(service, at, rate[int(at)]))
+        print(ROW.format(f"{at:.0f} s", *_cells(seen[0][-1]), *_cells(seen[1][-1])), flush=True)
         await asyncio.sleep(min(ROW_SECONDS, max(0.0, began + seconds - clock())))
     return seen
 
 
-async def _cells(service: Service, rate: float, seen: Seen) -> tuple[str, ...]:
-    slices = sorted((await service.slices()).values(), reverse=True)
-    replicas = await service.scale()
-    seen.slices.append(slices)
-    seen.replicas.append(replicas)
+async def _look(service: Service, at: float, rate: float) -> Row:
+    slices = tuple(sorted((await service.slices()).values(), reverse=True))
     latencies = service.latencies(since=asyncio.get_running_loop().time() - LATENCY_SECONDS)
-    shown = [f"{1000 * percentile(latencies, part):.0f}" for part in (0.5, 0.99)]
-    return f"{rate:g}/s", *shown, "+".join(map(str, slices)) + "%", str(replicas)
+    p50, p99 = (1000 * percentile(latencies, part) for part in (0.5, 0.99))
+    return Row(at=at, rate=rate, p50=p50, p99=p99, slices=slices, replicas=await service.scale())
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    sizes = "+".join(map(str, row.slices)) + "%"
+    return f"{row.rate:g}/s", f"{row.p50:.0f}", f"{row.p99:.0f}", sizes, str(row.replicas)
+
+
+def _draw(path: Path, seen: Mapping[str, Seen]) -> None:
+    def lines(value: Callable[[Row], float]) -> dict[str, picture.Points]:
+        return {name: [(row.at, value(row)) for row in rows] for name, rows in seen.items()}
+
+    panels = [
+        picture.Panel(title="load, requests per second", lines=lines(lambda row: row.rate), stairs=True),
+        picture.Panel(title="p99 latency of the last 2.5 s, ms", lines=lines(lambda row: row.p99)),
+        picture.Panel(title="all slices, % of a GPU", lines=lines(lambda row: sum(row.slices)), stairs=True),
+        picture.Panel(title="replicas asked for", lines=lines(lambda row: row.replicas), stairs=True),
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(picture.svg("An evening of two services on two GPUs", panels))
+    print(f"\ndrawn: {path}")
 
 
 async def _last_words(service: Service) -> None:
@@ -110,14 +136,14 @@ async def _last_words(service: Service) -> None:
 def _check(chat: Seen, search: Seen) -> None:
     """Vertical first, then horizontal, then back, and the neighbour never below its floor."""
     floor = FLOOR["computePercent"]
-    grown = next((row for row, slices in enumerate(chat.slices) if max(slices, default=0) > floor), None)
-    scaled = next((row for row, replicas in enumerate(chat.replicas) if replicas > 1), None)
+    grown = next((row.at for row in chat if max(row.slices, default=0) > floor), None)
+    scaled = next((row.at for row in chat if row.replicas > 1), None)
     _expect(grown is not None, "chat's slice to grow")
     _expect(scaled is not None, "chat to get another replica")
     _expect(grown is not None and scaled is not None and grown <= scaled, "growth before replicas")
-    _expect(chat.replicas[-1] < max(chat.replicas), "chat's replicas to go again")
-    _expect(sum(chat.slices[-1]) < max(map(sum, chat.slices)), "chat's slices to shrink again")
-    least = min(min(slices, default=floor) for slices in search.slices)
+    _expect(chat[-1].replicas < max(row.replicas for row in chat), "chat's replicas to go again")
+    _expect(sum(chat[-1].slices) < max(sum(row.slices) for row in chat), "chat's slices to shrink again")
+    least = min(min(row.slices, default=floor) for row in search)
     _expect(least >= floor, f"search to keep its {floor} %, not {least} %")
 
 
