@@ -4,8 +4,7 @@ import gc
 import os
 import sys
 
-from vgpu_cli import faults
-from vgpu_cli.app import app
+from vgpu_cli import ending
 
 DEBUG = "VGPU_DEBUG"
 """Environment variable that shows where an unforeseen error came from."""
@@ -13,9 +12,13 @@ DEBUG = "VGPU_DEBUG"
 
 def main() -> None:
     """Runs the command line and ends the process with its exit code."""
+    ending.heed_interrupt()
+    ending.heed_reader()
     gc.disable()  # a command is short, and would only walk over a large cluster that is all still in use
+    from vgpu_cli import app, faults  # takes a moment, in which people may have changed their mind
+
     try:
-        app(prog_name="kubectl vgpu")
+        app.app(prog_name="kubectl vgpu")
     except Exception as error:  # whatever it is, people get a sentence; a defect of ours is one to report
         if os.environ.get(DEBUG):
             raise

@@ -20,7 +20,7 @@ from urllib.parse import urlencode, urlsplit
 
 import orjson
 
-from vgpu_cli import kubeconfig, plugin
+from vgpu_cli import ending, kubeconfig, plugin
 from vgpu_cli.cluster import Session
 from vgpu_cli.faults import NoCluster
 from vgpu_kube import errors
@@ -103,10 +103,9 @@ class Door:
         *,
         timeout: float = DEFAULT_TIMEOUT,
     ) -> Object:
-        """The answer to a creation."""
-        return await self._object(
-            "POST", resource.path(namespace), body=_typed(resource, body), timeout=timeout
-        )
+        """The object as created, or the answer to what is asked by creating one, such as an access review."""
+        there = namespace or body.get("metadata", {}).get("namespace")
+        return await self._object("POST", resource.path(there), body=_typed(resource, body), timeout=timeout)
 
     async def patch_json(
         self,
@@ -266,11 +265,17 @@ def _tls(login: kubeconfig.Login) -> ssl.SSLContext:
 
 def _show(context: ssl.SSLContext, pair: bytes) -> None:
     """Loads certificate and key; the library takes them from a file only, which nobody else may read."""
+    with ending.uninterrupted(), _file_of(pair) as path:
+        context.load_cert_chain(path)
+
+
+@contextmanager
+def _file_of(content: bytes) -> Iterator[str]:
     descriptor, path = tempfile.mkstemp(prefix="kubectl-vgpu-")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(pair)
-        context.load_cert_chain(path)
+            file.write(content)
+        yield path
     finally:
         os.unlink(path)
 

@@ -38,8 +38,8 @@ class WatchEvent(NamedTuple):
     object: Object
 
 
-class Kube(Protocol):
-    """The requests of one identity to one cluster."""
+class Objects(Protocol):
+    """Reading and changing objects: what every door to a cluster offers, that of the commands too."""
 
     async def get(
         self,
@@ -70,22 +70,6 @@ class Kube(Protocol):
         """
         ...
 
-    def pages(
-        self,
-        resource: Resource,
-        namespace: str | None = None,
-        labels: str | None = None,
-        fields: str | None = None,
-        resource_version: str | None = None,
-        *,
-        timeout: float = DEFAULT_TIMEOUT,
-    ) -> AsyncGenerator[ListResult, None]:
-        """The same, a page at a time and all of one version, for lists too long to be held whole.
-
-        Raises :class:`~vgpu_kube.errors.Gone` where that version went while it was read: begin anew.
-        """
-        ...
-
     async def create(
         self,
         resource: Resource,
@@ -95,19 +79,6 @@ class Kube(Protocol):
         timeout: float = DEFAULT_TIMEOUT,
     ) -> Object:
         """The object as created; without ``namespace`` that of its metadata counts."""
-        ...
-
-    async def create_subresource(
-        self,
-        resource: Resource,
-        name: str,
-        subresource: str,
-        body: Object,
-        namespace: str | None = None,
-        *,
-        timeout: float = DEFAULT_TIMEOUT,
-    ) -> Object:
-        """The answer to a POST below an object, such as an eviction."""
         ...
 
     async def patch_json(
@@ -134,6 +105,39 @@ class Kube(Protocol):
         timeout: float = DEFAULT_TIMEOUT,
     ) -> Object:
         """The object after a merge patch (RFC 7386: lists are replaced whole, null removes)."""
+        ...
+
+
+class Kube(Objects, Protocol):
+    """The requests of one identity to one cluster."""
+
+    def pages(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        labels: str | None = None,
+        fields: str | None = None,
+        resource_version: str | None = None,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> AsyncGenerator[ListResult, None]:
+        """What ``list`` gives, a page at a time and all of one version, for lists too long to be held whole.
+
+        Raises :class:`~vgpu_kube.errors.Gone` where that version went while it was read: begin anew.
+        """
+        ...
+
+    async def create_subresource(
+        self,
+        resource: Resource,
+        name: str,
+        subresource: str,
+        body: Object,
+        namespace: str | None = None,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> Object:
+        """The answer to a POST below an object, such as an eviction."""
         ...
 
     async def apply(

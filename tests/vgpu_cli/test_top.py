@@ -110,7 +110,7 @@ def test_on_a_terminal_it_goes_on_through_trouble_until_it_is_interrupted() -> N
         while b"connection refused" not in seen:
             seen += os.read(outside, 4096)  # ends with an error when the child does
         child.send_signal(signal.SIGINT)
-        assert child.wait(timeout=20) == 0
+        assert child.wait(timeout=20) == 130
     finally:
         child.kill()
         os.close(outside)

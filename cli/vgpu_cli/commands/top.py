@@ -7,7 +7,6 @@ import gc
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +15,7 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from vgpu import values
-from vgpu_cli import drawing, metrics, options, output, reading, words
+from vgpu_cli import drawing, ending, metrics, options, output, reading, words
 from vgpu_cli.cluster import Session
 from vgpu_cli.faults import Fault
 from vgpu_cli.options import Access
@@ -196,7 +195,8 @@ def _watched(
 
     gc.enable()  # this one stays
     most = max(1, console.height - 4)
-    with Live(console=console, screen=True, auto_refresh=False) as live, suppress(KeyboardInterrupt):
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+        ending.heed_interrupt(live.stop)
         trouble = ""
         while True:
             live.update(Group(drawn(rows, screen, most=most), Text(trouble, style="red")), refresh=True)
