@@ -23,8 +23,3 @@ def of(pid: int) -> Cost:
     return Cost(
         cpu_seconds=ticks / os.sysconf("SC_CLK_TCK"), memory_mib=pages * os.sysconf("SC_PAGE_SIZE") / MIB
     )
-
-
-def since(before: Cost, after: Cost) -> Cost:
-    """What was spent between two looks; the memory is that of the second."""
-    return Cost(cpu_seconds=after.cpu_seconds - before.cpu_seconds, memory_mib=after.memory_mib)

@@ -5,12 +5,15 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 
-HEADER = ("run", "nodes", "pods", "pods/s", "filter p50/p99 ms", "bind p50/p99 ms", "of stock")
+HEADER = ("run", "nodes", "pods", "pods/s", "CPU ms/pod", "filter p50/p99 ms", "bind p50/p99 ms", "of stock")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One run: pods bound and in which time; where we took part, our latencies, CPU seconds and memory."""
+    """One run: pods bound and in which time; what each process has spent; where we took part, our latencies.
+
+    ``cpu_seconds`` are by process, until a moment after the last Binding; other work of the machine is not in them.
+    """
 
     name: str
     nodes: int
@@ -20,13 +23,18 @@ class Run:
     filter_p99_ms: float | None = None
     bind_p50_ms: float | None = None
     bind_p99_ms: float | None = None
-    our_cpu_seconds: float | None = None
+    cpu_seconds: dict[str, float] = dataclasses.field(default_factory=dict)
     our_memory_mib: float | None = None
 
     @property
     def pods_per_second(self) -> float:
         """Pods bound per second from the first creation to the last bind."""
         return self.pods / self.seconds
+
+    @property
+    def cpu_ms_per_pod(self) -> float:
+        """CPU milliseconds of all processes together for one pod."""
+        return 1000 * sum(self.cpu_seconds.values()) / max(self.pods, 1)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +75,10 @@ def lines(report: Report) -> Iterator[str]:
     if report.runs:
         yield table(report.runs)
     for run in report.runs:
-        if run.our_cpu_seconds is not None:
-            yield (
-                f"our processes: {run.our_cpu_seconds:.1f} CPU seconds in {run.seconds:.0f} s,"
-                f" {run.our_memory_mib:.0f} MiB resident together"
-            )
+        spent = (f"{name} {1000 * each / max(run.pods, 1):.1f}" for name, each in run.cpu_seconds.items())
+        yield f"CPU ms per pod, {run.name}: {run.cpu_ms_per_pod:.1f}: {', '.join(spent)}"
+        if run.our_memory_mib is not None:
+            yield f"our processes: {run.our_memory_mib:.0f} MiB resident together"
     if report.verdict is not None:
         yield f"does not fit: {report.verdict.seconds:.2f} s until its claim says: {report.verdict.message}"
     if report.rebuild is not None:
@@ -97,6 +104,7 @@ def _row(run: Run, stock: Run) -> tuple[str, ...]:
         str(run.nodes),
         str(run.pods),
         f"{run.pods_per_second:.1f}",
+        f"{run.cpu_ms_per_pod:.1f}",
         _pair(run.filter_p50_ms, run.filter_p99_ms),
         _pair(run.bind_p50_ms, run.bind_p99_ms),
         f"{run.pods_per_second / stock.pods_per_second:.0%}" if stock.pods else "-",

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from dataclasses import dataclass
 
 from scheduling import costs, metrics, report
 from vgpu_e2e import background, objects, platform, scheduler
@@ -11,7 +12,7 @@ from vgpu_e2e.team import Team
 
 PARALLEL = 16
 FLOOR = objects.amounts("16Gi", 25)
-LOOK_SECONDS = 0.5
+SETTLE_SECONDS = 2.0  # until what follows the last Binding, such as a claim's status, is written
 
 
 async def stock(bed: platform.Bed, *, pods: int, seconds: float) -> report.Run:
@@ -20,10 +21,16 @@ async def stock(bed: platform.Bed, *, pods: int, seconds: float) -> report.Run:
     await team.arrive()
     turns = asyncio.Semaphore(PARALLEL)
     made = (_create(team, plain_pod(f"plain-{index}", team.namespace), turns) for index in range(pods))
-    async with scheduler.Scheduler(bed.plane, None, name="stock-scheduler"):
-        bound, took = await _bound(team, background.together(made), pods, seconds=seconds)
+    async with scheduler.Scheduler(bed.plane, None, name="stock-scheduler") as started:
+        found = await _bound(bed, started, team, background.together(made), pods, seconds=seconds)
     await team.leave()
-    return report.Run(name="stock scheduler", nodes=len(bed.nodes), pods=bound, seconds=took)
+    return report.Run(
+        name="stock scheduler",
+        nodes=len(bed.nodes),
+        pods=found.pods,
+        seconds=found.seconds,
+        cpu_seconds=found.cpu_seconds,
+    )
 
 
 async def extended(bed: platform.Bed, *, pods: int, seconds: float) -> report.Run:
@@ -31,24 +38,22 @@ async def extended(bed: platform.Bed, *, pods: int, seconds: float) -> report.Ru
     team = Team(bed.api, "team-a")
     await team.arrive()
     await team.claim("llm", requests=FLOOR)
-    extender, before = bed.extenders[0].url, spent(bed)
-    async with scheduler.Scheduler(bed.plane, extender, name="with-extender"):
-        bound, took = await _bound(team, team.run("llm", pods), pods, seconds=seconds)
-        after = spent(bed)
+    extender = bed.extenders[0].url
+    async with scheduler.Scheduler(bed.plane, extender, name="with-extender") as started:
+        found = await _bound(bed, started, team, team.run("llm", pods), pods, seconds=seconds)
         text = await metrics.text(extender)
     filtered, written = metrics.buckets(text, "filter"), metrics.buckets(text, "bind")
-    ours = [costs.since(before[name], after[name]) for name in before]
     return report.Run(
         name="with the extender",
         nodes=len(bed.nodes),
-        pods=bound,
-        seconds=took,
+        pods=found.pods,
+        seconds=found.seconds,
         filter_p50_ms=report.milliseconds(filtered, 0.5),
         filter_p99_ms=report.milliseconds(filtered, 0.99),
         bind_p50_ms=report.milliseconds(written, 0.5),
         bind_p99_ms=report.milliseconds(written, 0.99),
-        our_cpu_seconds=sum(each.cpu_seconds for each in ours),
-        our_memory_mib=sum(each.memory_mib for each in ours),
+        cpu_seconds=found.cpu_seconds,
+        our_memory_mib=sum(costs.of(each.process.pid).memory_mib for each in _ours(bed)),
     )
 
 
@@ -78,10 +83,15 @@ def _pool_of_one(node: str) -> Object:
     return pool
 
 
-def spent(bed: platform.Bed) -> dict[str, costs.Cost]:
-    """What each process of ours has cost so far."""
-    services = (bed.admission, bed.operator, *bed.extenders)
-    return {service.process.name: costs.of(service.process.pid) for service in services}
+def _ours(bed: platform.Bed) -> list[platform.Service]:
+    return [bed.admission, bed.operator, *bed.extenders]
+
+
+def spent(bed: platform.Bed, started: scheduler.Scheduler) -> dict[str, float]:
+    """CPU seconds of each process that has a part in binding, so far; the bed's own are not counted."""
+    plane = (bed.plane.api_server, bed.plane.etcd, bed.plane.controller_manager, started.process)
+    processes = [*plane, *(service.process for service in _ours(bed))]
+    return {process.name: costs.of(process.pid).cpu_seconds for process in processes}
 
 
 def plain_pod(name: str, namespace: str) -> Object:
@@ -95,26 +105,50 @@ def plain_pod(name: str, namespace: str) -> Object:
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    pods: int
+    seconds: float
+    cpu_seconds: dict[str, float]
+
+
 async def _bound(
-    team: Team, creating: Coroutine[object, object, object], pods: int, *, seconds: float
-) -> tuple[int, float]:
-    """How many pods were bound and in which time: all of them, or those that were when the time was over."""
-    began = time.perf_counter()
+    bed: platform.Bed,
+    started: scheduler.Scheduler,
+    team: Team,
+    creating: Coroutine[object, object, object],
+    pods: int,
+    *,
+    seconds: float,
+) -> _Found:
+    """How many pods were bound, in which time and at which cost: all, or those that were at the end."""
+    before, began, bound = spent(bed, started), time.perf_counter(), 0
+    took = 0.0
     task = asyncio.create_task(creating)
-    while True:
-        await asyncio.sleep(LOOK_SECONDS)
+    try:
+        async with asyncio.timeout(seconds):
+            async for bound in _counted(team.api, team.pods_path):
+                took = time.perf_counter() - began
+                if bound == pods:
+                    break
+    except TimeoutError:
         took = time.perf_counter() - began
-        bound = await _count(team.api, team.pods_path)
-        report.progress(f"{bound} of {pods} bound after {took:.0f} s")
-        if bound == pods or took > seconds:
-            task.cancel()
-            return bound, took
+    task.cancel()
+    report.progress(f"{bound} of {pods} bound after {took:.0f} s")
+    await asyncio.sleep(SETTLE_SECONDS)
+    return _Found(pods=bound, seconds=took, cpu_seconds=_since(before, spent(bed, started)))
 
 
-async def _count(api: API, path: str) -> int:
-    """How many pods have a node."""
-    found, _ = await api.list(path, parameters={"fieldSelector": "spec.nodeName!="})
-    return len(found)
+def _since(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(seconds - before[name], 2) for name, seconds in after.items()}
+
+
+async def _counted(api: API, path: str) -> AsyncIterator[int]:
+    """How many pods have a node, after each one more; a list each time would cost more than a pod does."""
+    seen: set[str] = set()
+    async for _, pod in api.watch(path, parameters={"fieldSelector": "spec.nodeName!="}):
+        seen.add(pod["metadata"]["uid"])
+        yield len(seen)
 
 
 async def _create(team: Team, pod: Object, turns: asyncio.Semaphore) -> None:
