@@ -16,7 +16,7 @@ KEEP ?=
 export PYTHONHASHSEED := 0
 
 .PHONY: help setup controlplane realnode browser fmt generate lint types test unit shim sanitize e2e demo cluster clean \
-  bench-scheduling bench-placement bench-room bench-shim bench-elasticity bench-agent bench-gpu
+  bench-scheduling bench-placement bench-room bench-shim bench-elasticity bench-live bench-agent bench-gpu
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
 
@@ -101,6 +101,10 @@ bench-shim: setup ## What the shim costs, native and shimmed in turn
 
 bench-elasticity: setup ## The elastic loop beside its rivals on public traces
 	@$(BIN)/python -m elasticity $(ARGS)
+
+bench-live: controlplane ## One load on the test bed and in the simulator, side by side
+	@$(MAKE) --no-print-directory -s -C shim all
+	@$(BIN)/python -m elasticity.live $(ARGS)
 
 bench-gpu: setup ## The shim on a machine with an NVIDIA GPU; without one it says so
 	@$(MAKE) --no-print-directory -s -C shim lib

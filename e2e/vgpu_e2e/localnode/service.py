@@ -9,7 +9,7 @@ import collections
 import contextlib
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import aiohttp
@@ -103,15 +103,20 @@ class Service:
 
     async def drive(self, rate: Rate, *, seconds: float, seed: int = 0) -> None:
         """Send requests at a rate that changes with time; return when the time is over."""
-        clock = asyncio.get_running_loop().time
         rates = [rate(second / 10) for second in range(int(seconds * 10))]
+        times = load.poisson(rates, seconds_per_rate=0.1, rng=random.Random(seed))
+        await self.send(times, seconds=seconds)
+
+    async def send(self, times: Iterable[float], *, seconds: float) -> None:
+        """Send a request at each of these times, in seconds from now; return when the time is over."""
+        clock = asyncio.get_running_loop().time
         began = clock()
         connector = aiohttp.TCPConnector(limit=0)
         timeout = aiohttp.ClientTimeout(total=30)
         under_way: set[asyncio.Task[None]] = set()
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
             try:
-                for moment in load.poisson(rates, seconds_per_rate=0.1, rng=random.Random(seed)):
+                for moment in times:
                     await asyncio.sleep(max(0.0, began + moment - clock()))
                     task = asyncio.create_task(self._one(session, began + moment))
                     under_way.add(task)
