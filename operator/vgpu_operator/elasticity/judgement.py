@@ -74,14 +74,15 @@ def _facts(
 ) -> facts.ClaimFacts:
     scaling = subject.scaling
     ours = scaler.scale is not None and scaler.other is None
+    pool = rooms.pool_facts(subject.claim, places=MOST_AT_ONCE)
     slices = tuple(
-        waking.wakeable(each, remembered.awake_bytes.get(each.id))
+        waking.wakeable(each, remembered.awake_bytes.get(each.id), quota_bytes=pool.quota_memory_bytes)
         for each in assembly.slices_of(subject, rooms, signals, remembered, now=now)
     )
     return facts.ClaimFacts(
         slices=slices,
         curve=assembly.curve_of(subject, remembered),
-        pool=rooms.pool_facts(subject.claim, places=MOST_AT_ONCE),
+        pool=pool,
         samples=remembered.rates if remembered.by_work else remembered.uses,
         objectives=assembly.objectives_of(subject, signals, now=now),
         replicas=scaler.scale.wished if ours and scaler.scale is not None else None,

@@ -24,9 +24,15 @@ def held(subject: Subject, signals: Signals, before: Mapping[str, int]) -> dict[
     return found
 
 
-def wakeable(slice_: facts.SliceFacts, awake_bytes: int | None) -> facts.SliceFacts:
-    """The slice; a sleeper's whose memory has gone to others is not ready to serve and cannot grow."""
-    most = min(slice_.limits.memory_bytes, slice_.allocated.memory_bytes + slice_.room.memory_bytes)
+def wakeable(
+    slice_: facts.SliceFacts, awake_bytes: int | None, *, quota_bytes: int | None
+) -> facts.SliceFacts:
+    """The slice; a sleeper's whose memory has gone to others is not ready to serve and cannot grow.
+
+    ``quota_bytes`` is how much more memory the quota admits (None: any).
+    """
+    more = slice_.room.memory_bytes if quota_bytes is None else min(slice_.room.memory_bytes, quota_bytes)
+    most = min(slice_.limits.memory_bytes, slice_.allocated.memory_bytes + more)
     if not slice_.asleep or awake_bytes is None or awake_bytes <= most:
         return slice_
     floor = replace(slice_.limits, compute_percent=slice_.requests.compute_percent)

@@ -11,6 +11,10 @@ FLOOR = values.Amounts(memory_bytes=4 * GIB, compute_percent=10)
 CEILING = values.Amounts(memory_bytes=40 * GIB, compute_percent=60)
 
 
+def in_bytes(gib: int | None) -> int | None:
+    return None if gib is None else gib * GIB
+
+
 def sleeper(*, room_gib: int) -> facts.SliceFacts:
     return facts.SliceFacts(
         id="s",
@@ -26,14 +30,22 @@ def sleeper(*, room_gib: int) -> facts.SliceFacts:
 
 
 @pytest.mark.parametrize(
-    ("awake_gib", "room_gib", "serves"), [(20, 16, True), (20, 15, False), (None, 0, True), (50, 70, False)]
+    ("awake_gib", "room_gib", "quota_gib", "serves"),
+    [
+        (20, 16, None, True),
+        (20, 15, None, False),
+        (20, 16, 16, True),
+        (20, 16, 15, False),
+        (None, 0, 0, True),
+        (50, 70, None, False),
+    ],
 )
 def test_a_sleeper_counts_only_where_all_it_held_fits(
-    awake_gib: int | None, room_gib: int, serves: bool
+    awake_gib: int | None, room_gib: int, quota_gib: int | None, serves: bool
 ) -> None:
     slice_ = sleeper(room_gib=room_gib)
 
-    found = waking.wakeable(slice_, None if awake_gib is None else awake_gib * GIB)
+    found = waking.wakeable(slice_, in_bytes(awake_gib), quota_bytes=in_bytes(quota_gib))
 
     assert (found.ready, found.limits.compute_percent) == ((True, 60) if serves else (False, 10))
 
