@@ -66,14 +66,14 @@ class Process:
 
     async def filter(self, pod: Object, offered: list[str]) -> Any:
         body = orjson.dumps({"Pod": pod, "Nodes": None, "NodeNames": offered})
-        return orjson.loads(await self.served.answer_filter(wire.filter_args(body)))
+        return orjson.loads(await self.served.answers.filter(wire.filter_args(body)))
 
     async def bind(self, pod: Object, node: str) -> str:
         metadata = pod["metadata"]
         args = wire.BindingArgs(
             namespace=metadata["namespace"], name=metadata["name"], uid=metadata["uid"], node=node
         )
-        answer: str = orjson.loads(await self.served.answer_bind(args))["Error"]
+        answer: str = orjson.loads(await self.served.answers.bind(args))["Error"]
         return answer
 
     async def place(self, pod: Object, offered: list[str]) -> str:

@@ -26,9 +26,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def create_app(served: extender.Extender, registry: prometheus.CollectorRegistry) -> web.Application:
     """The application as a value; the extender has to be running already."""
     app = web.Application(client_max_size=BODY_BYTES, middlewares=[_clear_answers])
-    app.router.add_post("/filter", _verb(wire.filter_args, served.answer_filter))
-    app.router.add_post("/bind", _verb(wire.binding_args, served.answer_bind))
-    app.router.add_post("/preempt", _verb(wire.preemption_args, served.answer_preempt))
+    app.router.add_post("/filter", _verb(wire.filter_args, served.answers.filter))
+    app.router.add_post("/bind", _verb(wire.binding_args, served.answers.bind))
+    app.router.add_post("/preempt", _verb(wire.preemption_args, served.answers.preempt))
     _add_outlook(app, served, registry)
     return app
 

@@ -1,6 +1,6 @@
-"""The extender as one value: its parts wired together, its answers, and what it does between them.
+"""The extender as one value: its parts wired together, and what it does between calls.
 
-HTTP is ``app``'s, the command line's options are ``__main__``'s.
+What a call gets is in ``answers``, HTTP is ``app``'s, the command line's options are ``__main__``'s.
 """
 
 import asyncio
@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 import prometheus_client as prometheus
 
 from vgpu import reservations
-from vgpu_kube import errors, events, leadership, logs, protocol
+from vgpu_kube import events, leadership, logs, protocol
 from vgpu_webhooks.extender import (
+    answers,
     bind,
     filter,  # noqa: A004 - the verb is called so
     gangs,
@@ -33,16 +34,12 @@ from vgpu_webhooks.extender import (
     usher,
     view,
     waiting,
-    wire,
     writing,
 )
 
 logger = logging.getLogger(__name__)
 
 LEASE_NAME = "vgpu-extender"
-
-REFUSALS = (bind.NotBound, hold.NotHeld, view.Unanswerable, writing.Standby, errors.KubeError)
-"""What ends a call in an ``Error`` that kube-scheduler shows and tries again after."""
 
 PATIENCE_SECONDS = 4.0
 """How long a call waits for a handover; kube-scheduler gives up after 5 s (httpTimeout)."""
@@ -102,7 +99,7 @@ class Extender:
         )
         self.binder = self._made_binder()
         self.rounds = self._made_rounds()
-        self.preempter = preempt.Preempter(seen=self.view)
+        self.answers = self._made_answers()
         for cache in (self.view.pools, self.view.claims, self.view.nodes):
             cache.subscribe(lambda _: self._house.stir())
         self._show_gauges()
@@ -188,6 +185,17 @@ class Extender:
             clock=self.settings.clock,
         )
 
+    def _made_answers(self) -> answers.Answers:
+        return answers.Answers(
+            leader=self.lead,
+            filtering=self.filter,
+            binder=self.binder,
+            preempter=preempt.Preempter(seen=self.view),
+            room=self.waiting,
+            measured=self.metrics,
+            patience_seconds=self.settings.patience_seconds,
+        )
+
     def _show_gauges(self) -> None:
         self.metrics.gauge(
             "vgpu_extender_active", "1 while this is the active extender.", lambda: self.lead.active
@@ -204,50 +212,6 @@ class Extender:
             lambda: self.waiting.under_way,
         )
 
-    # Answers.
-
-    async def answer_filter(self, args: wire.FilterArgs) -> bytes:
-        """ExtenderFilterResult for a pod."""
-        if not await self.lead.called(patience_seconds=self.settings.patience_seconds):
-            return wire.filter_error(self._rejected("Standby", self._standby()))
-        try:
-            with self.metrics.timed("filter"):
-                verdict = await self.filter.answer(args)
-        except REFUSALS as error:
-            if isinstance(error, view.Unanswerable):
-                self.waiting.refused(args.pod, args.node_names)
-            return wire.filter_error(self._rejected(_reason(error), str(error)))
-        if isinstance(verdict, filter.Placed):
-            self.waiting.placed(args.pod, verdict.slice_id)
-            self.metrics.placed("filter")
-            return wire.placed(verdict.node)
-        self.waiting.refused(args.pod, args.node_names)
-        self.metrics.rejected(verdict.kind)
-        return wire.refused(verdict.reasons)
-
-    async def answer_bind(self, args: wire.BindingArgs) -> bytes:
-        """ExtenderBindingResult for a pod and its node."""
-        if not await self.lead.called(patience_seconds=self.settings.patience_seconds):
-            return wire.binding_error(self._rejected("Standby", self._standby()))
-        try:
-            with self.metrics.timed("bind"):
-                await self.binder.bind(args)
-        except REFUSALS as error:
-            return wire.binding_error(self._rejected(_reason(error), str(error)))
-        self.waiting.bound(args.uid)
-        self.metrics.placed("bind")
-        return wire.bound()
-
-    async def answer_preempt(self, args: wire.PreemptionArgs) -> bytes:
-        """ExtenderPreemptionResult: the victims that may go."""
-        if not self.lead.active:
-            return wire.preemptable(args, {})
-        try:
-            return wire.preemptable(args, await self.preempter.victims(args))
-        except (view.Unanswerable, errors.KubeError) as error:
-            logs.event(logger, logging.INFO, "no preemption", pod=args.pod, reason=error)
-            return wire.preemptable(args, {})
-
     def unready(self) -> str | None:
         """Why this process should not be relied on; None where it may be, standby or not."""
         return self.view.unready(self.settings.clock(), silence_seconds=SILENCE_SECONDS)
@@ -255,7 +219,7 @@ class Extender:
     @property
     def role(self) -> str:
         """Active, or standby and for whom."""
-        return "active" if self.lead.active else self._standby()
+        return "active" if self.lead.active else answers.standby(self.lead)
 
     # Life.
 
@@ -314,18 +278,3 @@ class Extender:
         self.waiting.reset()
         for slice_id in list(self.book.promises):
             self.book.cancel(slice_id)
-
-    def _standby(self) -> str:
-        holder = self.lead.other_holder
-        return f"standby: {holder} is active" if holder else "standby: becoming active, try again"
-
-    def _rejected(self, reason: str, message: str) -> str:
-        self.metrics.rejected(reason)
-        return message
-
-
-def _reason(error: Exception) -> str:
-    """A refusal in one of few words, for metrics."""
-    if isinstance(error, bind.NotBound | hold.NotHeld | view.Unanswerable):
-        return error.reason
-    return type(error).__name__
