@@ -12,7 +12,7 @@ HEADER = ("run", "nodes", "pods", "pods/s", "CPU ms/pod", "filter p50/p99 ms", "
 class Run:
     """One run: pods bound and in which time; what each process has spent; where we took part, our latencies.
 
-    ``cpu_seconds`` are by process, until a moment after the last Binding; other work of the machine is not in them.
+    ``cpu_seconds`` are by process, until a moment after the last Binding, without the machine's other work.
     """
 
     name: str
