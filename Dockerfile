@@ -2,7 +2,8 @@
 #
 #   docker build --tag elastic-vgpu:0.1.0 .
 #
-# All versions are pinned in constraints.txt. A base pinned by digest makes the image the same for ever:
+# Podman and buildah read it as well. What Python installs is pinned in constraints.txt; name the base by its digest to
+# get the same Python again:
 #   docker build --build-arg PYTHON=python:3.11-slim@sha256:... .
 ARG PYTHON=python:3.11-slim
 

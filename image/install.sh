@@ -35,7 +35,7 @@ platform)
   PYTHONPATH=$directory.build "$python" -m pip install --quiet --no-compile --no-index --no-build-isolation --no-deps .
   cp build/shim/libvgpu.so "$(packages)/vgpu_shim/"
   compile "$(packages)"/vgpu*
-  "$python" -m pip uninstall --quiet --yes pip
+  "$python" -m pip uninstall --quiet --yes setuptools pip # a virtual environment brought them, nothing here needs them
   ;;
 *)
   echo "expected dependencies or platform, found $step" >&2

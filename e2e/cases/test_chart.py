@@ -5,7 +5,6 @@ import importlib
 import itertools
 import json
 import re
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ import yaml
 
 from vgpu.api import pool as pool_api
 from vgpu_docs import commands
-from vgpu_e2e import helm, helm_image, manifests, scheduler
-from vgpu_e2e.platform import CHART_FILES, CRDS, NAMESPACE, REPOSITORY
+from vgpu_e2e import helm, manifests, scheduler
+from vgpu_e2e.platform import CHART_FILES, CRDS, NAMESPACE
 from vgpu_e2e.rest import Object
 from vgpu_webhooks.admission import app, hami
 
@@ -242,28 +241,6 @@ def test_one_image_holds_everything_but_kube_scheduler() -> None:
     images = {each["image"] for _, each in containers() if each["name"] != "kube-scheduler"}
 
     assert len(images) == 1
-
-
-def test_the_image_is_made_by_the_steps_that_the_test_bed_takes() -> None:
-    steps = (REPOSITORY / "Dockerfile").read_text()
-
-    for step in ("dependencies", "platform"):
-        assert f"RUN {helm_image.INSTALL} {step} {helm_image.HOME}\n" in steps
-    [user] = {
-        template["spec"]["securityContext"]["runAsUser"]
-        for template in pod_templates().values()
-        if not template["spec"].get("hostPID")
-    }
-    assert steps.rstrip().endswith(f"USER {user}:{user}")
-
-
-def test_the_images_build_sees_every_package() -> None:
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
-    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-    seen = {line[1:] for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line[:1] == "!"}
-
-    assert {each.split("/")[0] for each in packages} <= seen
-    assert {"pyproject.toml", "constraints.txt", "image", project["project"]["readme"]} <= seen
 
 
 def test_every_account_that_a_pod_uses_is_installed() -> None:

@@ -31,14 +31,19 @@ def platform(gpus: machine.Machine, *, tag: str, source: Path = REPOSITORY) -> b
     """Return the image of the four processes, installed from the working tree or another copy of it."""
     with tempfile.TemporaryDirectory(prefix="vgpu-image-") as folder:
         home = Path(folder) / "vgpu"
-        ready = _dependencies(source)
-        shutil.copytree(ready, home, symlinks=True)
-        shutil.copytree(ready.with_name("vgpu.build"), home.with_name("vgpu.build"))
-        _install("platform", home, source)
+        install(home, source)
         files = [*images.interpreter(), *_environment(home), *_driver(gpus.driver)]
         return images.archive(
             f"{REPOSITORY_NAME}:{tag}", files, command=["python"], environment=_variables(gpus)
         )
+
+
+def install(home: Path, source: Path = REPOSITORY) -> None:
+    """Put into a directory that is not there yet what the Dockerfile's two steps put into the image."""
+    ready = _dependencies(source)
+    shutil.copytree(ready, home, symlinks=True)
+    shutil.copytree(ready.with_name("vgpu.build"), home.with_name("vgpu.build"))
+    _install("platform", home, source)
 
 
 def kube_scheduler(binary: Path) -> bytes:
