@@ -1,4 +1,4 @@
-"""What the documentation names exists: pages, targets, reasons, alerts; and what is generated is current."""
+"""What the documentation names exists: pages, reasons, alerts; and what is generated is current."""
 
 import pathlib
 import re
@@ -14,7 +14,6 @@ ROOT = pathlib.Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *sorted(ROOT.glob("docs/**/*.md"))]
 TROUBLES = (ROOT / "docs" / "howto" / "troubleshoot.md").read_text()
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(#[^)\s]*)?\)")
-TARGET = re.compile(r"\bmake ([a-z][a-z-]*)\b")
 
 GOOD = {"Borrowing", "WithinQuota", "Growing", "Shrinking", "WithinBounds"}
 """Reasons that ask nothing of anybody."""
@@ -37,18 +36,6 @@ def test_every_link_leads_somewhere(page: pathlib.Path) -> None:
         assert target.exists(), f"{path} in {page.name}"
         if anchor:
             assert anchor in anchors(target.read_text()), f"{path}{anchor} in {page.name}"
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_target_of_make_exists(page: pathlib.Path) -> None:
-    makefile = (ROOT / "Makefile").read_text()
-    written = {
-        name
-        for text in re.findall(r"`[^`]+`|^    .*$|^make .*$", page.read_text(), re.M)
-        for name in TARGET.findall(text)
-    }
-
-    assert {name for name in written if not re.search(rf"^{name}:", makefile, re.M)} == set()
 
 
 @pytest.mark.parametrize("table", [conditions.CLAIM_TABLE, conditions.POOL_TABLE], ids=["claim", "pool"])
