@@ -11,6 +11,7 @@ import argparse
 import csv
 import gzip
 import json
+import signal
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -290,4 +291,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # who reads no further ends us quietly, as `| head` does
     sys.exit(main())

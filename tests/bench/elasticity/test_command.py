@@ -1,6 +1,9 @@
 """The command prints its tables for a file of one's own, and refuses bad input in words before it runs."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,3 +71,28 @@ def test_options_that_make_no_sense_are_refused(folder: Path, options: list[str]
         called(folder, *options)
 
     assert refused.value.code == 2
+
+
+def test_who_reads_no_further_ends_it_quietly(folder: Path) -> None:
+    load = folder / "mine.txt"
+    load.write_text("1\n2\n" * 30)
+    command_line = (
+        sys.executable,
+        "-m",
+        "elasticity",
+        "--profiles",
+        folder,
+        "--trace",
+        load,
+        "--policy",
+        "hpa",
+    )
+
+    with subprocess.Popen(command_line, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.close()
+        said = running.stderr.read()
+
+    assert not said
+    assert running.returncode == -signal.SIGPIPE
