@@ -197,12 +197,17 @@ int account_reap_if_due(const struct account *account, uint32_t device, uint64_t
   return reaped + repair_suspect(account->page, device);
 }
 
-int account_reap_for(const struct account *account, uint32_t device, uint64_t bytes, uint64_t limit) {
-  uint64_t mine = (uint64_t)vgpu_usage_memory(account->page, account->slot, device, NULL);
-  if (bytes > limit || mine > limit - bytes) return 0; /* too much even without all others */
+/* Surely where there are few to ask, at most once in a period where there are many. */
+static int reap_thoroughly(const struct account *account, uint32_t device) {
   if (slots_in_use(account->page) > FEW_SLOTS) return account_reap_if_due(account, device, vgpu_clock_ns());
   int reaped = reap_exclusively(account->page, account->fd, account->slot, LOCKS);
   return reaped + repair_suspect(account->page, device);
+}
+
+int account_reap_for(const struct account *account, uint32_t device, uint64_t bytes, uint64_t limit) {
+  uint64_t mine = (uint64_t)vgpu_usage_memory(account->page, account->slot, device, NULL);
+  if (bytes > limit || mine > limit - bytes) return 0; /* too much even without all others */
+  return reap_thoroughly(account, device);
 }
 
 /* ---- reconciling -------------------------------------------------------- */
@@ -370,7 +375,7 @@ static int share_last(struct account *account) {
 int account_claim(struct account *account) {
   if (account->fd < 0) return -EBADF;
   account->slot = UINT32_MAX; /* none yet: whoever is dead may go */
-  account_reap_if_due(account, 0, vgpu_clock_ns());
+  reap_thoroughly(account, 0); /* a zombie seems alive, and its successor looks how much is free */
   if (!claim_free(account)) return 0;
   return share_last(account);
 }

@@ -11,6 +11,7 @@ static int slice_view(uint64_t *total, uint64_t *used) {
   if (guest_enter() != GUEST_LIMITED) return 0;
   struct context current = context_current();
   if (!current.index) return 0; /* the driver says that there is no context */
+  guest_claim(); /* what the dead held is free before anybody asks how much is */
   if (current.device < VGPU_DEVICES_MAX) return memory_view(current.device, total, used);
   *total = *used = 0;
   return 1;

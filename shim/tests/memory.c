@@ -452,6 +452,41 @@ static void killed_in_a_call(void) {
   }
 }
 
+static pid_t in_a_child(void (*work)(void)) {
+  pid_t child = fork();
+  if (child) return child;
+  SIM(sim_set)("fork_reinit", 1);
+  gpu_context();
+  work();
+  exit(0);
+}
+
+static void take_and_die(void) {
+  CUdeviceptr ptr;
+  CHECK_EQUAL(cuMemAlloc_v2(&ptr, 200 * MIB), CUDA_SUCCESS);
+  raise(SIGKILL);
+}
+
+static void find_all_free(void) {
+  size_t available, total;
+  CHECK_EQUAL(cuMemGetInfo_v2(&available, &total), CUDA_SUCCESS);
+  CHECK_EQUAL(available, total);
+}
+
+/* Nobody has waited for the dead process yet: it is a zombie, and its PID still answers. */
+static void free_for_a_successor(void) {
+  siginfo_t end;
+  int status;
+  slice = slice_new(256 * MIB, 100);
+  pid_t killed = in_a_child(take_and_die);
+  CHECK_EQUAL(waitid(P_PID, (id_t)killed, &end, WEXITED | WNOWAIT), 0);
+  CHECK(used() >= 200 * MIB);
+  pid_t successor = in_a_child(find_all_free);
+  waitpid(successor, &status, 0);
+  CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  waitpid(killed, &status, 0);
+}
+
 static void *allocate_and_free(void *unused) {
   CUcontext context = unused;
   CUdeviceptr ptr[64] = {0};
@@ -514,6 +549,7 @@ static const struct test tests[] = {
     {"without a memory limit the driver's own answers stand", unlimited},
     {"racing processes never hold a byte more than the limit", no_overshoot},
     {"a process killed in the middle of a call leaves nothing behind", killed_in_a_call},
+    {"what a killed process held is free for its successor", free_for_a_successor},
     {"racing threads end with an exact account", threads},
     {"a hundred thousand allocations come back in any order", many_live_in_any_order},
 };
