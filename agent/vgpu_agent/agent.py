@@ -29,7 +29,7 @@ from vgpu_kube.events import Recorder
 from vgpu_kube.protocol import Kube
 
 LOOK_SECONDS = 0.25
-LEND_SECONDS = 0.07
+LEND_SECONDS = 0.08
 DISCOVER_SECONDS = 10.0
 INSPECT_SECONDS = 5.0
 
