@@ -16,7 +16,7 @@ import uvloop
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from vgpu_kube import client, crash, credentials, health, logs
+from vgpu_kube import client, collecting, crash, credentials, health, logs
 from vgpu_kube.events import Recorder
 from vgpu_kube.protocol import Kube
 from vgpu_operator import events, handlers
@@ -67,6 +67,7 @@ def main(
 
     Run one replica. It may be killed at any time: all it knows lies in the cluster.
     """
+    collecting.rarely()
     logs.setup(log_level)
     logging.getLogger("kopf.objects").addFilter(handlers.calm)
     try:

@@ -10,7 +10,7 @@ import click
 import uvloop
 from prometheus_client import CollectorRegistry
 
-from vgpu_kube import client, crash, logs
+from vgpu_kube import client, collecting, crash, logs
 from vgpu_kube.credentials import NoClusterError
 from vgpu_webhooks.admission import app, server, view
 from vgpu_webhooks.admission.certificates import CertificateError, Certificates
@@ -68,6 +68,7 @@ def main(kubeconfig: str | None, log_level: str, host: str, port: int, cert: Pat
 
     Serves /healthz, /readyz and /metrics beside the webhooks. Ends on SIGTERM after the requests in flight.
     """
+    collecting.rarely()
     logs.setup(log_level)
     options = Options(kubeconfig=kubeconfig, host=host, port=port, certificate=cert, key=key)
     try:

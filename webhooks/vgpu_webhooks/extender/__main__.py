@@ -11,7 +11,7 @@ import prometheus_client as prometheus
 import uvloop
 from aiohttp import web
 
-from vgpu_kube import client, crash, credentials, logs
+from vgpu_kube import client, collecting, crash, credentials, logs
 from vgpu_webhooks.extender import app, extender
 
 logger = logging.getLogger(__name__)
@@ -68,6 +68,7 @@ def main(
     Answers POST /filter, /bind and /preempt, and GET /healthz, /readyz and /metrics. Of several extenders
     the one acts whose scheduler calls; the others follow.
     """
+    collecting.rarely()
     logs.setup(log_level)
     settings = extender.Settings(
         identity=f"{identity}_{secrets.token_hex(4)}",  # a Lease belongs to one process, not to a name
