@@ -12,6 +12,7 @@ NODES ?= 1000
 GPUS ?= 8
 ARGS ?=
 KEEP ?=
+PLOT ?=
 
 export PYTHONHASHSEED := 0
 
