@@ -1,7 +1,7 @@
 """One bed per module, one team per test."""
 
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 
 import pytest
 import pytest_asyncio
@@ -29,3 +29,17 @@ async def team(bed: platform.Bed) -> AsyncIterator[Team]:
     picture = await audit.look(bed.api)
     assert audit.violations(picture) == []
     await arrived.leave()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed case shows how the logs of the bed's processes end."""
+    report = yield
+    bed = getattr(item, "funcargs", {}).get("bed")
+    if report.failed and call.when == "call" and isinstance(bed, platform.Bed):
+        report.sections += [
+            (f"end of {service.process.log.name}", service.process.log_tail()) for service in bed.services
+        ]
+    return report
