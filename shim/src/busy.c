@@ -51,17 +51,24 @@ uint64_t covered_add(struct covered *covered, uint64_t from, uint64_t until) {
 
 #define TURN_SHIFT VGPU_BUSY_BITS
 #define BITS_MASK ((1ull << VGPU_BUSY_BITS) - 1)
+enum { TURNS_AHEAD = 64 }; /* 51 s: no work is measured later than that */
 
 static uint64_t turn_of(uint64_t word_number) { return word_number / VGPU_BUSY_WORDS & 0xffff; }
+
+/* Whether a word is of a later turn, so that what it was before is forgotten. A turn is 0.8 s and
+ * their numbers come round after 15 hours: one that seems far ahead is from long ago, or never written. */
+static int is_later(uint64_t word, uint64_t turn) {
+  uint64_t ahead = ((word >> TURN_SHIFT) - turn) & 0xffff;
+  return ahead && ahead < TURNS_AHEAD && (word & BITS_MASK);
+}
 
 /* Sets bits in one word of the ring; returns those that were clear. */
 static uint64_t mark_word(uint64_t *ring, uint64_t number, uint64_t bits) {
   uint64_t *word = &ring[number % VGPU_BUSY_WORDS];
   uint64_t seen = __atomic_load_n(word, __ATOMIC_RELAXED), wanted, fresh;
   do {
-    int16_t behind = (int16_t)(turn_of(number) - (seen >> TURN_SHIFT));
-    if (behind < 0) return bits; /* older than what the ring remembers: nobody can tell any more */
-    uint64_t old = behind ? 0 : seen & BITS_MASK;
+    if (is_later(seen, turn_of(number))) return bits; /* nobody can tell any more */
+    uint64_t old = seen >> TURN_SHIFT == turn_of(number) ? seen & BITS_MASK : 0;
     fresh = bits & ~old;
     wanted = turn_of(number) << TURN_SHIFT | old | bits;
   } while (!__atomic_compare_exchange_n(word, &seen, wanted, 1, __ATOMIC_RELAXED, __ATOMIC_RELAXED));

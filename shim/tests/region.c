@@ -290,6 +290,25 @@ static void shared_unions(void) {
   }
 }
 
+/* The numbers of the ring's turns come round after 15 hours. */
+static void at_any_hour(void) {
+  static uint64_t idle[VGPU_BUSY_WORDS];
+  const uint64_t q = VGPU_BUSY_QUANTUM_NS, hour = 3600000000000ull / q * q;
+  const uint64_t turn = q * VGPU_BUSY_BITS * VGPU_BUSY_WORDS;
+  for (uint64_t now = 0; now < 40 * hour; now += hour) {
+    uint64_t *fresh = calloc(VGPU_BUSY_WORDS, sizeof *fresh);
+    CHECK_EQUAL(busy_mark(fresh, now, now + 10 * q), 10 * q);
+    CHECK_EQUAL(busy_mark(fresh, now, now + 10 * q), 0);
+    CHECK_EQUAL(busy_mark(fresh, now + turn, now + turn + 10 * q), 10 * q);
+    CHECK_EQUAL(busy_mark(fresh, now, now + 10 * q), 10 * q); /* forgotten, and what is newer is kept */
+    CHECK_EQUAL(busy_mark(fresh, now + turn, now + turn + 10 * q), 0);
+    free(fresh);
+    if ((now / hour) % 9) continue; /* nobody was busy for nine hours */
+    CHECK_EQUAL(busy_mark(idle, now, now + 10 * q), 10 * q);
+    CHECK_EQUAL(busy_mark(idle, now, now + 10 * q), 0);
+  }
+}
+
 static void divided_time(void) {
   struct slice a = slice_new(GIB, 50), b = slice_new(GIB, 50);
   const uint64_t q = VGPU_BUSY_QUANTUM_NS, base = q * VGPU_BUSY_BITS * 5000;
@@ -358,6 +377,7 @@ static const struct test tests[] = {
     {"a reader of a read-only page is woken by a change", woken_readers},
     {"the union of a process's intervals is exact", unions},
     {"the union on the ring is exact to the quantum", shared_unions},
+    {"busy time is drawn at any hour, on a new page and after a long rest", at_any_hour},
     {"time that two slices were busy at once is divided between them", divided_time},
     {"the pointer table agrees with a plain model", pointer_table},
     {"charges and refunds add up to the debt", debts_add_up},
