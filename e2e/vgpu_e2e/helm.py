@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import click
 import yaml
 
 from vgpu_e2e import build, cache, errors, golang
@@ -134,13 +135,16 @@ def _build(toolchain: golang.Toolchain, helm: Path) -> None:
     fresh.rename(helm)
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Do what the module's first lines say."""
-    if list(arguments) == ["copy-crds"]:
-        copy_crds()
-    else:
-        print(ensure())
+@click.group(help=__doc__, invoke_without_command=True)
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Without a command: print where helm is, built if need be."""
+    if context.invoked_subcommand is None:
+        click.echo(ensure())
+
+
+main.command("copy-crds", help="Copy crds/ into the chart.")(copy_crds)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
