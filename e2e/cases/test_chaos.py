@@ -1,6 +1,7 @@
 """SIGKILL before and after every write: the invariants hold, no pod is stuck, no slice leaks."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -60,7 +61,10 @@ async def test_a_killed_admission_lets_nothing_pass_unchanged(
 
 async def _die_and_rise(victim: platform.Service, team: Team, point: str) -> None:
     """Arm the victim, do everything that makes processes write, and start it again when it has died."""
-    await victim.restart(f"--crash-at={point}")
+    await victim.process.killed()
+    victim.process.start(f"--crash-at={point}")
+    with contextlib.suppress(process.StartError):  # its first write may come before it is ready
+        await victim.ready()
     day = asyncio.create_task(busy.a_busy_day(team))
 
     async def died() -> bool:
