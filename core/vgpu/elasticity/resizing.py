@@ -25,9 +25,9 @@ class Band:
 
 
 def band(ease: float, rule: settings.Settings) -> Band:
-    """Slow to give back while the pool has room; quick, and slow to take, when one has what another lacks."""
+    """Wide and slow while the pool has room; narrow and quick when what one keeps another lacks."""
     return Band(
-        short=rule.calm_short + ease * (rule.short - rule.calm_short),
+        short=rule.short,
         surplus=rule.calm_surplus + ease * (rule.surplus - rule.calm_surplus),
         slack=ease * rule.slack,
         hold_seconds=rule.calm_hold + ease * (rule.hold_seconds - rule.calm_hold),

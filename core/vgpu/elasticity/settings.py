@@ -72,9 +72,6 @@ class Settings:
     short: float = 0.02
     """A claim's slices grow when together they serve less than asked by more than this part of it."""
 
-    calm_short: float = 0.08
-    """That part when nothing of the pool is free: who grows there takes what another needs soon."""
-
     surplus: float = 0.25
     """They shrink when together they serve more than asked by more than this part of it."""
 
