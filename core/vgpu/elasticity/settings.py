@@ -69,7 +69,7 @@ class Settings:
     deadband: float = 0.1
     """Changes of one slice below this part of its allocation are not made while others suffice."""
 
-    short: float = 0.02
+    short: float = 0.08
     """A claim's slices grow when together they serve less than asked by more than this part of it."""
 
     surplus: float = 0.25
