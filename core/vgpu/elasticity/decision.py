@@ -177,7 +177,7 @@ def _composed(
     if grown:
         after = replace(after, grown_at={**after.grown_at, **dict.fromkeys(grown, now)})
     count = sleeping.kept(claim, replicas.wished, after, rule, now=now)
-    action = _action(claim, allocations, count, naps)
+    action = _action(claim, allocations, grown, count, naps)
     limited = sized.unserved_rate > rule.refused_part * wanted.expected and replicas.wished < replicas.needed
     decision = Decision(
         action=action,
@@ -203,17 +203,20 @@ def _grows(claim: facts.ClaimFacts, slice_id: str, amounts: values.Amounts) -> b
 def _action(
     claim: facts.ClaimFacts,
     allocations: Mapping[str, values.Amounts],
+    grown: set[str],
     count: int,
     naps: sleeping.Naps,
 ) -> Action:
     present = claim.replicas or 0
-    changed = [(each.allocated, allocations[each.id]) for each in claim.slices if each.id in allocations]
-    larger = any(amounts.memory_bytes > held.memory_bytes for held, amounts in changed)
-    more = sum(amounts.compute_percent - held.compute_percent for held, amounts in changed) > 0
+    larger = any(
+        amounts.memory_bytes > each.allocated.memory_bytes
+        for each in claim.slices
+        if (amounts := allocations.get(each.id)) is not None
+    )
     happens: Sequence[tuple[bool, Action]] = (
         (claim.replicas is not None and count > present, Action.SCALE_UP),
         (bool(naps.wake), Action.WAKE),
-        (more or larger, Action.GROW),
+        (bool(grown) or larger, Action.GROW),
         (claim.replicas is not None and count < present, Action.SCALE_DOWN),
         (bool(naps.sleep), Action.SLEEP),
         (bool(allocations), Action.SHRINK),

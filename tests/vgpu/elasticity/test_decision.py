@@ -75,17 +75,6 @@ def test_a_fallen_rate_shrinks_the_slice() -> None:
     assert (decided.action, decided.reason) == (decision.Action.SHRINK, decision.Reason.DEMAND_FELL)
 
 
-def test_equal_parts_of_less_are_a_shrink_though_one_slice_grows() -> None:
-    known = state.State(grown_at={"a": 0.0, "b": 0.0})
-
-    decided = decide(
-        claim(slice_("a", percent=15), slice_("b", percent=60), rate=250.0, min_replicas=2), known
-    )
-
-    assert decided.allocations["a"].compute_percent > 15
-    assert (decided.action, decided.reason) == (decision.Action.SHRINK, decision.Reason.DEMAND_FELL)
-
-
 def test_a_slice_that_grew_is_not_shrunk_within_the_hold() -> None:
     grown, after = decision.decide(claim(slice_(percent=10)), state.EMPTY, now=100.0, rule=RULE)
     now_larger = slice_(percent=grown.allocations["a"].compute_percent)
