@@ -87,9 +87,7 @@ def decide(
     wanted, after = demand.measured(claim, before, rule, now=now)
     after = state.met(idleness.remembered(claim, after, now=now), claim.slices, now=now)
     rate = wanted.expected * min(wanted.alarm, rule.alarm_share)
-    naps = sleeping.naps(
-        claim, rate, lasting=max(rate, wanted.lasting) * (1 + wanted.ease * rule.sleep_slack)
-    )
+    naps = sleeping.naps(claim, rate, slack=wanted.ease * rule.sleep_slack)
     serving = [each for each in claim.slices if naps.serves(each)]
     sized = vertical.sizes(serving, rate=rate, curve=claim.curve)
     after = _refusals(after, sized, wanted, rule, now=now)

@@ -8,9 +8,8 @@ from vgpu.elasticity import facts, forecast, settings, state
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
-    """Rates of work per second, headroom included. ``expected`` sizes shares, ``needed`` replicas.
+    """Rates of work per second. ``expected`` sizes shares, ``needed`` replicas; headroom is in both.
 
-    ``lasting`` is what the claim asked for at most in the last minute: what shrinks or sleeps leaves that.
     ``reserve`` is the present rate with the largest rise seen lately within the time a replica starts in.
     ``alarm`` is by how much waiting work or a broken objective multiplies them (1 is none). ``ease`` is how
     far the pool is from being full: 1 with enough free, 0 with nothing.
@@ -18,7 +17,6 @@ class Demand:
 
     rate: float
     expected: float
-    lasting: float
     needed: float
     reserve: float
     headroom: float
@@ -36,10 +34,11 @@ def measured(
     rates, at = state.seen(before, claim.samples)
     calm = claim.pool.free <= 0.0
     part = _part(claim.pool.free, rule)
-    factor = _headroom(part, rule)
+    factor = rule.calm_headroom + part * (rule.headroom - rule.calm_headroom)
+    window = rule.calm_window + part * (rule.share_window - rule.calm_window)
     rise = _rise(rates, rule, calm=calm)
     present = forecast.mean(rates[-rule.mean_window :])
-    bare = _expected(rates, rise, rule)
+    expected = factor * _expected(rates, rise, rule)
     needed = max(
         factor * forecast.median(rates[-rule.median_window :]),
         (present + rule.start_seconds * rise) / rule.target_use,
@@ -49,10 +48,7 @@ def measured(
         before,
         rates=rates,
         sampled_at=at,
-        expected=state.recent(
-            before.expected, factor * bare, now=now, window=_window(part, rule.share_window, rule)
-        ),
-        lasting=state.recent(before.lasting, bare, now=now, window=_window(part, rule.lasting_window, rule)),
+        expected=state.recent(before.expected, expected, now=now, window=window),
         needed=state.recent(before.needed, needed, now=now, window=rule.stabilization_seconds),
         surges=state.recent(before.surges, _surge(rates, rule), now=now, window=rule.surge_seconds),
         alarm_until=now + rule.alarm_seconds if alarm > 1 else before.alarm_until,
@@ -61,7 +57,6 @@ def measured(
         Demand(
             rate=present,
             expected=after.expected[0][1],
-            lasting=_headroom(min(1.0, rule.freed_ease * part), rule) * after.lasting[0][1],
             needed=after.needed[0][1],
             reserve=factor * (present + max(after.surges[0][1], rule.surge_part * present)),
             headroom=factor,
@@ -84,15 +79,6 @@ def _surge(rates: tuple[float, ...], rule: settings.Settings) -> float:
 def _part(free: float, rule: settings.Settings) -> float:
     """How far the pool is from being full: 1 with enough free, 0 with nothing."""
     return min(1.0, max(0.0, free / rule.calm_free))
-
-
-def _headroom(ease: float, rule: settings.Settings) -> float:
-    return rule.calm_headroom + ease * (rule.headroom - rule.calm_headroom)
-
-
-def _window(ease: float, seconds: float, rule: settings.Settings) -> float:
-    """So many seconds in a pool with enough free, few where what one keeps another lacks."""
-    return rule.calm_window + ease * (seconds - rule.calm_window)
 
 
 def _rise(rates: tuple[float, ...], rule: settings.Settings, *, calm: bool) -> float:

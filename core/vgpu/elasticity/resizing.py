@@ -69,16 +69,7 @@ def _shares(
     serving = [each for each in claim.slices if each.id in sized.percent]
     quiet = {id_ for id_ in sized.percent if now - after.grown_at[id_] >= allowed.hold_seconds}
     rate = wanted.expected * min(wanted.alarm, rule.alarm_share)
-    return settled(
-        serving,
-        sized.percent,
-        rate,
-        claim.curve,
-        lasting=max(rate, wanted.lasting),
-        allowed=allowed,
-        quiet=quiet,
-        rule=rule,
-    )
+    return settled(serving, sized.percent, rate, claim.curve, allowed=allowed, quiet=quiet, rule=rule)
 
 
 def settled(
@@ -87,12 +78,11 @@ def settled(
     rate: float,
     curve: work.Curve,
     *,
-    lasting: float,
     allowed: Band,
     quiet: set[str],
     rule: settings.Settings,
 ) -> dict[str, int]:
-    """The shares that change while all serve less of the rate, or more of the lasting one, than allowed.
+    """The shares that change while all together serve less or more of the rate than the band allows.
 
     Only the ``quiet`` shrink. A set whose wish is its requests goes there exactly.
     """
@@ -103,8 +93,8 @@ def settled(
     least = all(wished[each.id] <= each.requests.compute_percent for each in slices)
     if least:
         return _moved(slices, wished, quiet, rule)
-    if served > max(lasting, needed) * (1 + allowed.surplus):
-        looser = vertical.sizes(slices, rate=lasting * (1 + allowed.slack), curve=curve).percent
+    if served > max(rate, needed) * (1 + allowed.surplus):
+        looser = vertical.sizes(slices, rate=rate * (1 + allowed.slack), curve=curve).percent
         return _moved(slices, looser, quiet, rule)
     return {}
 

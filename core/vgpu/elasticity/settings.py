@@ -24,12 +24,6 @@ class Settings:
     calm_window: float = 10.0
     """That time when nothing of the pool is free: a full pool gives back sooner."""
 
-    lasting_window: float = 60.0
-    """What shrinks or goes to sleep leaves enough for the largest expectation of this time."""
-
-    freed_ease: float = 2.0
-    """It counts on a pool so much freer: what it frees raises the headroom, which would bring it back."""
-
     median_window: int = 15
     """Samples of which the median is what lasts; replicas follow what lasts."""
 
@@ -69,7 +63,7 @@ class Settings:
     deadband: float = 0.1
     """Changes of one slice below this part of its allocation are not made while others suffice."""
 
-    short: float = 0.08
+    short: float = 0.02
     """A claim's slices grow when together they serve less than asked by more than this part of it."""
 
     surplus: float = 0.25

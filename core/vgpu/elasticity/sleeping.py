@@ -25,10 +25,10 @@ class Naps:
         return slice_.id in self.wake or (slice_.ready and not slice_.asleep and slice_.id not in self.sleep)
 
 
-def naps(claim: facts.ClaimFacts, rate: float, *, lasting: float = 0.0) -> Naps:
+def naps(claim: facts.ClaimFacts, rate: float, *, slack: float = 0.0) -> Naps:
     """Who wakes until what serves suffices for the rate, slices grown as far as that is efficient.
 
-    Who sleeps leaves enough for the ``lasting`` rate too, where that is larger.
+    Who sleeps leaves ``slack``, a part of the rate, more than that.
     Who may sleep is decided with slices of the efficient size, so that nobody is woken again at once. Emptier
     devices fall asleep first and fuller ones wake first: what serves draws together, and devices become free.
     """
@@ -42,7 +42,7 @@ def naps(claim: facts.ClaimFacts, rate: float, *, lasting: float = 0.0) -> Naps:
     if missing > 0:
         return Naps(sleep=weak, wake=_woken(claim, rooms, missing))
     strong = [each for each in serving if each.id not in weak]
-    return Naps(sleep=weak | _surplus(claim, strong, max(rate, lasting)))
+    return Naps(sleep=weak | _surplus(claim, strong, rate * (1 + slack)))
 
 
 def remembered(claim: facts.ClaimFacts, before: state.State, now_naps: Naps, *, now: float) -> state.State:

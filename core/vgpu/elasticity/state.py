@@ -13,18 +13,16 @@ KEPT_SAMPLES = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """``rates`` are the last samples, oldest first; what was derived from them goes by time.
+    """``rates`` are the last samples, oldest first; ``expected`` and ``needed`` what was derived, by time.
 
-    ``expected`` sizes shares, ``lasting`` (without headroom) bounds what is given back, ``needed`` sizes
-    replicas, ``surges`` are the rises within a start's time. ``grown_at`` and ``asleep_since`` tell when each
-    slice last grew, and since when it sleeps, ``busy_at`` when work was last seen; the first look counts as
-    growth and as work.
+    ``expected`` sizes shares, ``needed`` replicas, ``surges`` the rises within a start's
+    time. ``grown_at`` and ``asleep_since`` tell when each slice last grew, and since when it sleeps,
+    ``busy_at`` when work was last seen; the first look counts as growth and as work.
     """
 
     rates: tuple[float, ...] = ()
     sampled_at: float | None = None
     expected: tuple[tuple[float, float], ...] = ()
-    lasting: tuple[tuple[float, float], ...] = ()
     needed: tuple[tuple[float, float], ...] = ()
     surges: tuple[tuple[float, float], ...] = ()
     alarm_until: float = 0.0

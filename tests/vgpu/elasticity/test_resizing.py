@@ -33,12 +33,9 @@ def settled(
     *,
     allowed: resizing.Band = ROOMY,
     quiet: str = "012",
-    lasting: float = 1.0,
 ) -> dict[str, int]:
     rate = float(sum(wished.values()))
-    return resizing.settled(
-        present, wished, rate, CURVE, lasting=rate * lasting, allowed=allowed, quiet=set(quiet), rule=RULE
-    )
+    return resizing.settled(present, wished, rate, CURVE, allowed=allowed, quiet=set(quiet), rule=RULE)
 
 
 def test_a_set_that_suffices_stays_however_unequal_its_parts_are() -> None:
@@ -52,11 +49,6 @@ def test_a_set_that_falls_short_grows_and_nobody_shrinks_meanwhile() -> None:
 def test_a_set_with_a_large_surplus_takes_equal_parts_and_keeps_a_little_more_than_asked() -> None:
     assert settled(slices(60, 20), {"0": 30, "1": 30}) == {"0": 32, "1": 32}
     assert settled(slices(60, 20), {"0": 30, "1": 30}, allowed=FULL) == {"0": 30, "1": 30}
-
-
-def test_a_set_keeps_what_the_last_minute_asked_for() -> None:
-    assert settled(slices(60), {"0": 30}, lasting=1.9) == {}
-    assert settled(slices(60), {"0": 30}, lasting=1.5) == {"0": 48}
 
 
 def test_a_slice_that_just_grew_keeps_its_share() -> None:

@@ -56,7 +56,7 @@ def test_nobody_sleeps_whose_part_would_be_woken_for_again() -> None:
 
     assert not sleeping.naps(two, 310.0).sleep
     assert len(sleeping.naps(two, 290.0).sleep) == 1
-    assert not sleeping.naps(two, 290.0, lasting=304.5).sleep
+    assert not sleeping.naps(two, 290.0, slack=0.05).sleep
 
 
 def test_claims_whose_replicas_cannot_sleep_have_no_naps() -> None:
