@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from vgpu.reservations import Book
 from vgpu_kube import resources
+from vgpu_webhooks.extender import leaving, view
 
 if TYPE_CHECKING:
     from tests.vgpu_webhooks.extender.conftest import Process, Stage
@@ -32,6 +34,33 @@ async def test_who_waits_first_gets_what_a_leaving_pod_frees(stage: "Stage") -> 
     stage.cluster.remove(resources.PODS, "small", "team")
     await stage.clock.advance(1)
     assert set(stage.nominated()) == {"late"}
+
+
+async def test_a_process_that_was_killed_meanwhile_keeps_it_too(stage: "Stage") -> None:
+    process = await _full(stage)
+    await stage.cluster.delete(resources.PODS, "small", "team")
+    stage.queue_pod("small-anew")
+
+    await stage.succeed(process)
+    assert stage.nominated() == {}
+
+    stage.cluster.remove(resources.PODS, "small", "team")
+    await stage.clock.advance(1)
+    assert set(stage.nominated()) == {"late"}
+
+
+async def test_a_pod_that_was_leaving_before_its_node_was_listed_is_known_to(stage: "Stage") -> None:
+    await _full(stage)
+    await stage.cluster.delete(resources.PODS, "small", "team")
+    seen = view.View(stage.cluster, book=Book(), clock=stage.clock.monotonic, sleep=stage.clock.sleep)
+    going = leaving.Leaving(seen, stirred=lambda: None)
+
+    seen.pods.observe(stage.pod("small"))
+    assert not going.uids
+    [node] = stage.cluster.objects(resources.VGPU_NODES)
+    seen.nodes.observe(node)
+
+    assert going.uids == {stage.pod("small")["metadata"]["uid"]}
 
 
 async def test_one_of_higher_priority_comes_before_what_was_kept(stage: "Stage") -> None:

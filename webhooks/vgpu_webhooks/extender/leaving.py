@@ -5,8 +5,7 @@ Without that the pod that a controller makes at once for one that was evicted to
 room back.
 """
 
-from collections.abc import Callable, Collection
-from itertools import chain
+from collections.abc import Callable, Collection, Iterator
 
 from vgpu import values
 from vgpu_kube import informer
@@ -17,6 +16,7 @@ class Leaving:
     """Keeps the UIDs; ``stirred`` is called when another pod begins to leave."""
 
     def __init__(self, seen: view.View, *, stirred: Callable[[], None]) -> None:
+        self._view = seen
         self._book = seen.book
         self._stirred = stirred
         self._uids: set[str] = set()
@@ -35,18 +35,31 @@ class Leaving:
         return self._begun
 
     def _pod_changed(self, change: informer.Change[pods.Pod]) -> None:
-        pod = change.new or change.old
-        if pod is None or pod.uid in self._uids or self._book.slice_of(pod.uid) is None:
-            return
-        if change.new is None or pod.deleting or pod.finished:
-            self._uids.add(pod.uid)
+        for pod in (change.old, change.new):
+            if pod is not None and _goes(self._view.pod(pod.uid)):
+                self._begin(pod.uid)
+
+    def _node_changed(self, change: informer.Change[values.Node]) -> None:
+        """Pods and nodes may be listed in any order: what the pods showed before is looked at here."""
+        for uid in _holders(change.old) if self._uids else ():
+            if self._book.slice_of(uid) is None:
+                self._uids.discard(uid)
+        for uid in _holders(change.new):
+            pod = self._view.pod(uid)
+            if pod is not None and _goes(pod):
+                self._begin(uid)
+
+    def _begin(self, uid: str) -> None:
+        if uid not in self._uids and self._book.slice_of(uid) is not None:
+            self._uids.add(uid)
             self._begun += 1
             self._stirred()
 
-    def _node_changed(self, change: informer.Change[values.Node]) -> None:
-        if self._uids and change.old is not None:
-            left = {} if change.new is None else change.new.slices
-            released = (slice_ for id_, slice_ in change.old.slices.items() if left.get(id_) != slice_)
-            for pod in chain.from_iterable(slice_.pods for slice_ in released):
-                if self._book.slice_of(pod.uid) is None:
-                    self._uids.discard(pod.uid)
+
+def _holders(node: values.Node | None) -> Iterator[str]:
+    slices = () if node is None else node.slices.values()
+    return (pod.uid for slice_ in slices for pod in slice_.pods)
+
+
+def _goes(pod: pods.Pod | None) -> bool:
+    return pod is None or pod.deleting or pod.finished

@@ -7,9 +7,8 @@ the node otherwise. Nothing is promised: the room is given once the victims are 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
-from vgpu import holdings, inventory, quota, reservations, values
+from vgpu import holdings, inventory, ledger, quota, reservations, values
 from vgpu.placement import choice, eligibility
 from vgpu_webhooks.extender import view, wire
 
@@ -55,7 +54,7 @@ class Preempter:
         self, pool: values.Pool, node: values.Node, request: values.Request, victims: frozenset[str]
     ) -> bool:
         """Whether the request has a place and the quota for it once the victims are gone."""
-        after = _without(node, victims)
+        after = ledger.staged(node, ledger.release(node, victims))
         room = inventory.room(pool, after, self._promises(node))
         sides = eligibility.sides(choice.fitting(room, request), request)
         if not sides:
@@ -110,15 +109,6 @@ class Preempter:
 
     def _promises(self, node: values.Node) -> list[inventory.Promise]:
         return [each for each in self._book.promises.values() if each.node == node.name]
-
-
-def _without(node: values.Node, victims: frozenset[str]) -> values.Node:
-    left = {
-        id_: slice_
-        for id_, slice_ in node.slices.items()
-        if not victims.issuperset(pod.uid for pod in slice_.pods)
-    }
-    return replace(node, slices=left)
 
 
 def _used_after(
