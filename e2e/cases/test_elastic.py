@@ -165,12 +165,8 @@ async def _service(bed: ElasticBed, team: Team, *, scaling: Object | None = None
 async def _driven(service: Service, rate: Rate) -> AsyncIterator[float]:
     """Load on a service from its first server on; gives the moment it began."""
     await _until(lambda: _serves(service), "a server")
-    task = asyncio.create_task(service.drive(rate, seconds=120))
-    try:
-        yield asyncio.get_running_loop().time()
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+    async with service.driven(rate, seconds=120) as began:
+        yield began
 
 
 async def _until(holds: Callable[[], Awaitable[bool]], awaited: str) -> None:

@@ -1,7 +1,6 @@
 """Replicas that sleep over HTTP, live: what one gives up others take, and it wakes into all that it had."""
 
 import asyncio
-import contextlib
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -41,20 +40,20 @@ async def test_an_idle_replica_sleeps_its_memory_moves_and_it_wakes_into_all_it_
     search = await serving.start(bed, team, "search")
     began = asyncio.get_running_loop().time()
 
-    async with _driven(chat, BUSY):
+    async with chat.driven(steps((1, BUSY)), seconds=300):
         await _until(lambda: _ready(chat, 2), "both replicas")
         await team.condition(chat.name, "ScalingLimited", reason="WithinBounds")
         replicas = await chat.replicas()
         await asyncio.gather(*(_fill(each) for each in replicas))
         assert await search.take(LARGE_MIB) == cuda.OUT_OF_MEMORY
-    async with _driven(chat, QUIET) as quiet:
+    async with chat.driven(steps((1, QUIET)), seconds=300) as quiet:
         slept = await _seconds_until(lambda: _ready(chat, 1), quiet)
         [sleeper] = [each for each in replicas if await each.asleep()]
         gave = await _seconds_until(lambda: _has(sleeper, 4 * GIB), quiet)
         await _until(lambda: _takes(search, LARGE_MIB), "the memory that the sleeper gave up")
     refused = sleeper.usage().counters.refused
 
-    async with _driven(chat, BUSY):
+    async with chat.driven(steps((1, BUSY)), seconds=300):
         await _until(lambda: _busy(chat), "the loop's answer to the load")
         assert await sleeper.asleep()
         await team.delete([search.name])
@@ -86,17 +85,6 @@ async def _fill(server: serving.Serving) -> None:
     assert await server.take(CACHE_MIB) == cuda.OUT_OF_MEMORY
     await _until(lambda: _has(server, 19 * GIB), "room for a cache")
     assert await server.take(CACHE_MIB) == cuda.SUCCESS
-
-
-@contextlib.asynccontextmanager
-async def _driven(service: Service, rate: float) -> AsyncIterator[float]:
-    """Load on a service; gives the moment it began."""
-    task = asyncio.create_task(service.drive(steps((1, rate)), seconds=300))
-    try:
-        yield asyncio.get_running_loop().time()
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def _until(holds: Callable[[], Awaitable[bool]], awaited: str) -> None:

@@ -9,7 +9,7 @@ import collections
 import contextlib
 import math
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import aiohttp
@@ -106,6 +106,16 @@ class Service:
         rates = [rate(second / 10) for second in range(int(seconds * 10))]
         times = load.poisson(rates, seconds_per_rate=0.1, rng=random.Random(seed))
         await self.send(times, seconds=seconds)
+
+    @contextlib.asynccontextmanager
+    async def driven(self, rate: Rate, *, seconds: float) -> AsyncIterator[float]:
+        """Load for as long as the block runs, `seconds` at most; gives the moment it began."""
+        task = asyncio.create_task(self.drive(rate, seconds=seconds))
+        try:
+            yield asyncio.get_running_loop().time()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def send(self, times: Iterable[float], *, seconds: float) -> None:
         """Send a request at each of these times, in seconds from now; return when the time is over."""

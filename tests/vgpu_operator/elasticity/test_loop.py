@@ -551,7 +551,8 @@ async def test_a_surplus_replica_sleeps_before_it_goes_and_wakes_when_it_is_need
     assert {address for _, address in stage.beds.told} <= {"10.0.0.0:9000", "10.0.0.1:9000"}
 
 
-async def test_a_sleeper_gives_its_memory_up_and_has_it_again_before_it_wakes(stage: Stage) -> None:
+async def _one_of_two_sleeps(stage: Stage) -> str:
+    """Two replicas that held 6 GiB each, of which one has fallen asleep; its address."""
     await stage.claim(scaling={}, cooperation={"type": "HTTPSleep"})
     await stage.deployment(replicas=2)
     for name in ("llm-0", "llm-1"):
@@ -559,6 +560,11 @@ async def test_a_sleeper_gives_its_memory_up_and_has_it_again_before_it_wakes(st
     stage.serve(2.0, pods=2)
     await stage.run(20)
     [address] = stage.beds.sleeping
+    return address
+
+
+async def test_a_sleeper_gives_its_memory_up_and_has_it_again_before_it_wakes(stage: Stage) -> None:
+    address = await _one_of_two_sleeps(stage)
     sleeper = f"llm-{address[7]}"
     stage.prometheus.show(sleeper, used=lambda _: 0.0)  # and its peak is what it was
     await stage.run(10)
@@ -584,13 +590,7 @@ async def test_a_sleeper_gives_its_memory_up_and_has_it_again_before_it_wakes(st
 
 
 async def test_a_sleeper_whose_memory_others_took_is_not_woken_into_too_little(stage: Stage) -> None:
-    await stage.claim(scaling={}, cooperation={"type": "HTTPSleep"})
-    await stage.deployment(replicas=2)
-    for name in ("llm-0", "llm-1"):
-        stage.prometheus.show(name, used=lambda _: 6 * GIB, peak=lambda _: 6 * GIB)
-    stage.serve(2.0, pods=2)
-    await stage.run(20)
-    [address] = stage.beds.sleeping
+    address = await _one_of_two_sleeps(stage)
     sleeper = f"llm-{address[7]}"
     stage.prometheus.show(sleeper, used=lambda _: 0.0)
     await stage.run(10)
