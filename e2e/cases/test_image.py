@@ -11,6 +11,7 @@ import pytest
 
 from vgpu_e2e import helm, helm_image
 from vgpu_e2e.platform import REPOSITORY
+from vgpu_e2e.rest import Object
 
 RECIPE = (REPOSITORY / "Dockerfile").read_text()
 FIRST, LAST = (part.splitlines() for part in re.split(r"^FROM ", RECIPE, flags=re.MULTILINE)[1:])
@@ -42,7 +43,7 @@ def inside(home: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def workloads() -> list[dict[str, object]]:
+def workloads() -> list[Object]:
     """The pods of the chart that run without rights on their node, and the agent's."""
     made = [
         each
@@ -54,7 +55,7 @@ def workloads() -> list[dict[str, object]]:
 
 def modules() -> set[str]:
     """What the chart runs from the image: python -m MODULE."""
-    commands = [each["command"] for pod in workloads() for each in pod["containers"]]  # type: ignore[attr-defined]  # raw
+    commands = [each["command"] for pod in workloads() for each in pod["containers"]]
     return {words[2] for words in commands if words[:2] == ["python", "-m"]}
 
 
@@ -96,7 +97,7 @@ def test_nothing_is_installed_at_another_version_than_the_pinned_one(home: Path)
 
 def test_the_last_stage_only_takes_over_and_ends_without_root() -> None:
     steps = [line.split()[0] for line in LAST[1:] if line and not line.startswith((" ", "#"))]
-    users = {pod["securityContext"]["runAsUser"] for pod in workloads() if not pod.get("hostPID")}  # type: ignore[index]  # raw
+    users = {pod["securityContext"]["runAsUser"] for pod in workloads() if not pod.get("hostPID")}
 
     assert steps == ["COPY", "ENV", "USER"]
     assert {f"USER {user}:{user}" for user in users} == {LAST[-1]}

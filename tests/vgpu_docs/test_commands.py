@@ -48,7 +48,7 @@ def test_every_command_is_of_a_known_kind_and_would_be_taken(page: pathlib.Path)
         )
         try:
             KINDS[program](command)
-        except Exception as error:
+        except Exception as error:  # whatever it is goes on, and says of which command
             error.add_note(str(command))
             raise
 

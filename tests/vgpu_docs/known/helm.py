@@ -18,7 +18,7 @@ COMMANDS = {
     },
     "uninstall": {"--namespace", "-n", "--wait"},
 }
-TYPES: dict[str, type | tuple[type, ...]] = {
+TYPES: dict[str, type] = {
     "boolean": bool,
     "integer": int,
     "string": str,
@@ -70,4 +70,4 @@ def _types(schema: Any) -> Iterator[type]:
     if "enum" in schema:
         return (type(each) for each in schema["enum"])
     given = schema["type"]
-    return (TYPES[each] for each in ([given] if isinstance(given, str) else given))  # type: ignore[misc]  # one each
+    return (TYPES[each] for each in ([given] if isinstance(given, str) else given))
