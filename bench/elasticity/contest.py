@@ -8,7 +8,7 @@ from pathlib import Path
 
 from elasticity import arrivals, outcome, policy, profiles, simulation, timeline, traces
 from elasticity.policies import captain, dilu, fast_gshare, fixed, has_gpu, hpa, kpa, ours, vpa
-from vgpu.elasticity import settings
+from vgpu.elasticity import pace, settings
 
 OURS, ORACLE = "ours", "oracle"
 ORACLES = ("fixed", ORACLE)
@@ -29,9 +29,11 @@ class Entry:
 
 POLICIES: dict[str, Entry] = {
     OURS: Entry(
-        constant="headroom",
-        values=(settings.DEFAULT.headroom, 0.95, 1.0, 1.1, 1.35),
-        make=lambda value: ours.Ours(rule=settings.Settings(headroom=value)),
+        constant="ease",
+        values=(1.0, 0.75, 0.5, 0.25, 0.1),
+        make=lambda value: ours.Ours(
+            rule=settings.Settings(roomy=pace.between(pace.SHORT, pace.ROOMY, value))
+        ),
     ),
     "hpa": Entry(constant="target", values=(0.7, 0.8, 0.6, 0.5), make=lambda value: hpa.Hpa(target=value)),
     "kpa": Entry(constant="target", values=(0.7, 0.8, 0.6, 0.5), make=lambda value: kpa.Kpa(target=value)),

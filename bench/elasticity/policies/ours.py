@@ -24,6 +24,7 @@ class Ours:
     lends: bool = True
     tick_seconds: int = 1
     _states: dict[str, state.State] = field(default_factory=dict)
+    _lacks: dict[str, float] = field(default_factory=dict)
 
     def begin(self, services: Sequence[policy.Known]) -> Mapping[str, tuple[policy.New, ...]]:
         """A warm start for the rate with which the load begins, with sleepers on the cards that takes."""
@@ -40,7 +41,7 @@ class Ours:
         }
 
     def _first(self, known: policy.Known) -> int:
-        return sizing.replicas(known.profile, self.rule.headroom * sizing.beginning(known))
+        return sizing.replicas(known.profile, self.rule.roomy.headroom * sizing.beginning(known))
 
     def decide(self, view: policy.View) -> Mapping[str, policy.Orders]:
         """Every claim in turn, each seeing what those before it took."""
@@ -51,9 +52,14 @@ class Ours:
             decided, self._states[service.name] = decision.decide(
                 claim, self._states.get(service.name, state.EMPTY), now=view.now, rule=self.rule
             )
+            self._lacks[service.name] = decided.lacking_percent
             orders[service.name] = _orders(service, view, decided)
             _take(free, service, decided)
         return orders
+
+    def _lacking(self, name: str) -> float:
+        """Percent of one GPU that the other services lacked at their last look."""
+        return sum(percent for other, percent in self._lacks.items() if other != name)
 
     def _claim(self, service: policy.Service, view: policy.View, free: list[int]) -> facts.ClaimFacts:
         curve = service.profile.curve
@@ -63,6 +69,7 @@ class Ours:
             pool=facts.PoolFacts(
                 free=max(0, sum(free)) / (100 * len(free)),
                 placeable=_joinable(service, view) + _roomy(service.profile, view, free),
+                lacking=self._lacking(service.name) / (100 * len(free)),
                 devices=_joinable(service, view) + _joined(service, view),
             ),
             samples=(facts.Sample(at=view.now - 1, rate=service.rate),),

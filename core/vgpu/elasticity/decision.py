@@ -55,7 +55,8 @@ class Decision:
     """What should be, per slice id and for the claim; what is not named stays.
 
     ``allocations`` holds only slices that change. ``replicas`` is None where the claim does not scale.
-    ``limited`` tells that demand is left which nothing could serve.
+    ``limited`` tells that demand is left which nothing could serve; ``lacking_percent`` is the compute, in
+    percent of one GPU, for want of which its slices do not serve what is asked.
     """
 
     action: Action
@@ -65,6 +66,7 @@ class Decision:
     sleep: frozenset[str] = frozenset()
     wake: frozenset[str] = frozenset()
     limited: bool = False
+    lacking_percent: float = 0.0
     signals: Mapping[str, float] = field(default_factory=dict)
     inputs: Mapping[str, float] = field(default_factory=dict)
     clamps: tuple[str, ...] = ()
@@ -87,7 +89,7 @@ def decide(
     wanted, after = demand.measured(claim, before, rule, now=now)
     after = state.met(idleness.remembered(claim, after, now=now), claim.slices, now=now)
     rate = wanted.expected * min(wanted.alarm, rule.alarm_share)
-    naps = sleeping.naps(claim, rate, slack=wanted.ease * rule.sleep_slack)
+    naps = sleeping.naps(claim, rate, slack=wanted.pace.slack, short=demand.is_short(claim.pool, rule))
     serving = [each for each in claim.slices if naps.serves(each)]
     sized = vertical.sizes(serving, rate=rate, curve=claim.curve)
     after = _refusals(after, sized, wanted, rule, now=now)
@@ -151,7 +153,13 @@ def _count(
     if _lasts(after, rule, now=now):
         unserved = math.ceil(sized.unserved_rate / claim.curve.efficient_rate - 1e-9)
         count = max(count, len(after.asleep_since) + serving + max(1, unserved))
-    return count
+    return min(count, max(len(claim.slices), _useful(claim, lasts))) if claim.can_sleep else count
+
+
+def _useful(claim: facts.ClaimFacts, rate: float) -> int:
+    """Replicas of which more would not help: grown ones for the rate, and one that sleeps on every device."""
+    grown = claim.curve.rate_at(claim.curve.stretched_percent)
+    return math.ceil(rate / grown - 1e-9) + claim.pool.devices
 
 
 def _lasts(after: state.State, rule: settings.Settings, *, now: float) -> bool:
@@ -185,12 +193,28 @@ def _composed(
         sleep=naps.sleep,
         wake=naps.wake,
         limited=limited,
+        lacking_percent=_lacking_percent(claim, wanted, sized, rule),
         signals=_signals(claim, wanted),
         inputs=_inputs(claim, wanted, sized, replicas),
         clamps=replicas.clamps,
         message="; ".join(wanted.reasons),
     )
     return decision, after
+
+
+def _lacking_percent(
+    claim: facts.ClaimFacts, wanted: demand.Demand, sized: vertical.Sizes, rule: settings.Settings
+) -> float:
+    """What the claim's slices would use if their devices had it, within their limits and the quota."""
+    curve, asked = claim.curve, wanted.expected * min(wanted.alarm, rule.alarm_share)
+    grown = (
+        min(each.limits.compute_percent, curve.worthwhile_percent) for each in claim.slices if each.ready
+    )
+    could = min(asked, sum(curve.rate_at(share) for share in grown))
+    lacking = max(0.0, could - (asked - sized.unserved_rate))
+    percent = lacking / curve.efficient_rate * curve.efficient_percent
+    quota = claim.pool.quota_percent
+    return percent if quota is None else min(percent, float(max(0, quota)))
 
 
 def _grows(claim: facts.ClaimFacts, slice_id: str, amounts: values.Amounts) -> bool:
@@ -253,7 +277,7 @@ def _inputs(
         "expectedRate": wanted.expected,
         "neededRate": wanted.needed,
         "reserveRate": wanted.reserve,
-        "headroom": wanted.headroom,
+        "headroom": wanted.pace.headroom,
         "alarm": wanted.alarm,
         "efficientPercent": claim.curve.efficient_percent,
         "efficientRate": claim.curve.efficient_rate,

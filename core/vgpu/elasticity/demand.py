@@ -1,29 +1,25 @@
 """The rates a claim should be sized for: what its samples say now, lately and shortly, and its alarms."""
 
-import math
 from dataclasses import dataclass, replace
 
-from vgpu.elasticity import facts, forecast, settings, state
+from vgpu.elasticity import facts, forecast, pace, settings, state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
-    """Rates of work per second. ``expected`` sizes shares, ``needed`` replicas; headroom is in both.
+    """Rates of work per second: ``expected`` sizes shares, ``needed`` replicas; headroom is in both.
 
     ``reserve`` is the present rate with the largest rise seen lately within the time a replica starts in.
-    ``alarm`` is by how much waiting work or a broken objective multiplies them (1 is none). ``ease`` is how
-    far the pool is from being full: 1 with enough free, 0 with nothing.
+    ``alarm`` is by how much waiting work or a broken objective multiplies them (1 is none).
     """
 
     rate: float
     expected: float
     needed: float
     reserve: float
-    headroom: float
     slope: float
     alarm: float
-    calm: bool
-    ease: float
+    pace: pace.Pace
     reasons: tuple[str, ...]
 
 
@@ -33,14 +29,12 @@ def measured(
     """The demand and the state that remembers it; the samples must not be empty."""
     rates, at = state.seen(before, claim.samples)
     calm = claim.pool.free <= 0.0
-    part = _part(claim.pool.free, rule)
-    factor = rule.calm_headroom + part * (rule.headroom - rule.calm_headroom)
-    window = rule.calm_window + part * (rule.share_window - rule.calm_window)
+    allowed = paced(claim.pool, rule)
     rise = _rise(rates, rule, calm=calm)
     present = forecast.mean(rates[-rule.mean_window :])
-    expected = factor * _expected(rates, rise, rule)
+    expected = _expected(claim, rates, allowed, rule)
     needed = max(
-        factor * forecast.median(rates[-rule.median_window :]),
+        allowed.headroom * forecast.median(rates[-rule.median_window :]),
         (present + rule.start_seconds * rise) / rule.target_use,
     )
     alarm, reasons = _alarm(claim, rule, calm=calm)
@@ -48,37 +42,43 @@ def measured(
         before,
         rates=rates,
         sampled_at=at,
-        expected=state.recent(before.expected, expected, now=now, window=window),
+        expected=state.recent(before.expected, expected, now=now, window=allowed.window_seconds),
         needed=state.recent(before.needed, needed, now=now, window=rule.stabilization_seconds),
         surges=state.recent(before.surges, _surge(rates, rule), now=now, window=rule.surge_seconds),
         alarm_until=now + rule.alarm_seconds if alarm > 1 else before.alarm_until,
     )
+    ahead = 0.0 if is_short(claim.pool, rule) else _ahead(rates, allowed, rule)
     return (
         Demand(
             rate=present,
-            expected=after.expected[0][1],
+            expected=max(after.expected[0][1], expected + ahead),
             needed=after.needed[0][1],
-            reserve=factor * (present + max(after.surges[0][1], rule.surge_part * present)),
-            headroom=factor,
+            reserve=allowed.headroom * (present + max(after.surges[0][1], rule.surge_part * present)),
             slope=rise,
             alarm=alarm,
-            calm=calm,
-            ease=part,
+            pace=allowed,
             reasons=reasons,
         ),
         after,
     )
 
 
+def paced(pool: facts.PoolFacts, rule: settings.Settings) -> pace.Pace:
+    """The pace in this pool: by its free part, and by what its other claims lack."""
+    ease = min(1.0, max(0.0, pool.free / rule.free_part))
+    strain = min(1.0, pool.lacking / rule.lacking_part)
+    return pace.between(pace.between(rule.full, rule.roomy, ease), rule.short, strain)
+
+
+def is_short(pool: facts.PoolFacts, rule: settings.Settings) -> bool:
+    """True where others lack so much that what this claim has to spare is theirs."""
+    return pool.lacking >= rule.lacking_part
+
+
 def _surge(rates: tuple[float, ...], rule: settings.Settings) -> float:
     """How much the rate has risen within the time a replica takes to start; zero while history is short."""
     before = rates[-rule.mean_window - int(rule.start_seconds) : -int(rule.start_seconds)]
     return max(0.0, forecast.mean(rates[-3:]) - forecast.mean(before)) if before else 0.0
-
-
-def _part(free: float, rule: settings.Settings) -> float:
-    """How far the pool is from being full: 1 with enough free, 0 with nothing."""
-    return min(1.0, max(0.0, free / rule.calm_free))
 
 
 def _rise(rates: tuple[float, ...], rule: settings.Settings, *, calm: bool) -> float:
@@ -88,11 +88,22 @@ def _rise(rates: tuple[float, ...], rule: settings.Settings, *, calm: bool) -> f
     return line.slope if line.significant(rule.trend_errors) else 0.0
 
 
-def _expected(rates: tuple[float, ...], rise: float, rule: settings.Settings) -> float:
-    """The rate of the last seconds, one deviation above, and what it rises until the next look."""
-    believed = rates[-1] - math.sqrt(rates[-1])  # of one second, what exceeds the chance of its arrivals
-    level = max(forecast.mean(rates[-3:]), believed)
-    return level + forecast.deviation(rates[-rule.mean_window :]) + rise * rule.mean_window / 2
+def _expected(
+    claim: facts.ClaimFacts, rates: tuple[float, ...], allowed: pace.Pace, rule: settings.Settings
+) -> float:
+    """The capacity that the present rate needs: what is surely there, and room for its chance."""
+    batched = claim.batch > 1
+    return allowed.headroom * forecast.capacity(
+        forecast.level(rates, errors=rule.level_errors),
+        variance=forecast.noise(rates),
+        patience=claim.batch / claim.curve.efficient_rate if batched else rule.patience_seconds,
+        risk=allowed.risk,
+    )
+
+
+def _ahead(rates: tuple[float, ...], allowed: pace.Pace, rule: settings.Settings) -> float:
+    """What a ramp adds until growth that is decided now takes effect."""
+    return allowed.headroom * rule.lead_seconds * forecast.ramp(rates, errors=rule.ramp_errors)
 
 
 def _alarm(claim: facts.ClaimFacts, rule: settings.Settings, *, calm: bool) -> tuple[float, tuple[str, ...]]:

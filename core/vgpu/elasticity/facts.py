@@ -70,11 +70,13 @@ class PoolFacts:
     ``free`` is the part of the pool's compute that nobody holds (0 to 1), ``placeable`` how many more
     replicas placement and quota would take now, ``quota_percent`` how much more compute the quota admits
     (None: any). ``devices`` counts the devices in use on which the claim has or could have a replica.
+    ``lacking`` is the part of the pool's compute that other claims' devices refused them at their last look.
     """
 
     free: float
     placeable: int
     devices: int = 0
+    lacking: float = 0.0
     quota_percent: int | None = None
     quota_memory_bytes: int | None = None
 

@@ -1,11 +1,19 @@
-"""What the rate of work will be: robust statistics and a short trend over the recent past.
+"""What the rate of work is and will be: what samples say beyond their chance, and a short trend.
 
-Times are seconds, series are oldest first. What follows from a rate is decided elsewhere.
+Times are seconds, series are oldest first with one value per second. What follows from a rate is decided
+elsewhere.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+LEVEL_SECONDS = (1, 3, 8, 20)
+"""Over these times a rate is judged: a short one is sure only of what it exceeds its chance by."""
+
+RAMP_SECONDS = (4, 6, 8)
+"""Over these times a ramp is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +36,58 @@ def trend(rates: Sequence[float]) -> Trend:
     count = len(rates)
     if count < 8:
         return FLAT
-    middle, mean = (count - 1) / 2, sum(rates) / count
-    spread = count * (count * count - 1) / 12
-    across = sum((i - middle) * rate for i, rate in enumerate(rates))
-    slope = across / spread
-    total = sum((rate - mean) ** 2 for rate in rates)
-    rest = max(0.0, total - slope * across)
+    slope, spread = _slope(rates)
+    centre = mean(rates)
+    total = sum((rate - centre) ** 2 for rate in rates)
+    rest = max(0.0, total - slope * slope * spread)
     return Trend(slope, math.sqrt(rest / (count - 2) / spread))
+
+
+def level(rates: Sequence[float], *, errors: float) -> float:
+    """The rate that is surely there: the mean of 20 s, or by how much a shorter mean exceeds its own chance.
+
+    A step shows within a second when it is large, and within a few when it is small; chance does not show.
+    """
+    variance, found = noise(rates), mean(rates[-LEVEL_SECONDS[-1] :])
+    for seconds in LEVEL_SECONDS[:-1]:
+        centre = mean(rates[-seconds:])
+        found = max(found, centre - errors * math.sqrt(max(variance, centre) / seconds))
+    return found
+
+
+def ramp(rates: Sequence[float], *, errors: float) -> float:
+    """The steepest rise of the last seconds, per second, that chance as it was before does not explain."""
+    found = 0.0
+    for seconds in RAMP_SECONDS:
+        seen = rates[-seconds:]
+        if len(seen) < seconds:
+            break
+        slope, spread = _slope(seen)
+        chance = max(noise(rates[:-seconds]), mean(seen))
+        if slope > errors * math.sqrt(chance / spread):
+            found = max(found, slope)
+    return found
+
+
+def noise(rates: Sequence[float]) -> float:
+    """The variance of one second around a level that may move: half the mean square of successive steps.
+
+    Source: von Neumann's mean square successive difference. Of fewer than two it is that of chance arrivals.
+    """
+    if len(rates) < 2:
+        return mean(rates)
+    steps = (after - before for before, after in itertools.pairwise(rates))
+    return sum(step * step for step in steps) / (2 * (len(rates) - 1))
+
+
+def capacity(rate: float, *, variance: float, patience: float, risk: float) -> float:
+    """What has to be served per second so that work waits longer than ``patience`` seconds with this risk.
+
+    ``variance`` is that of the work of one second. Source: the queue in heavy traffic, whose backlog exceeds
+    x with probability exp(-2 (c - rate) x / variance) when c is served; here x is c times the patience.
+    """
+    asked = -math.log(risk) * variance / (2 * patience)
+    return rate / 2 + math.sqrt(rate * rate / 4 + asked)
 
 
 def mean(rates: Sequence[float]) -> float:
@@ -47,9 +100,8 @@ def median(rates: Sequence[float]) -> float:
     return sorted(rates)[len(rates) // 2] if rates else 0.0
 
 
-def deviation(rates: Sequence[float]) -> float:
-    """The standard deviation around the mean; zero of fewer than two."""
-    if len(rates) < 2:
-        return 0.0
-    centre = sum(rates) / len(rates)
-    return math.sqrt(sum((rate - centre) ** 2 for rate in rates) / (len(rates) - 1))
+def _slope(rates: Sequence[float]) -> tuple[float, float]:
+    """The slope of the least squares, and the sum of squared times around their middle."""
+    count = len(rates)
+    middle, spread = (count - 1) / 2, count * (count * count - 1) / 12
+    return sum((i - middle) * rate for i, rate in enumerate(rates)) / spread, spread

@@ -5,33 +5,10 @@ grows when together it serves too little, and shrinks when it has served far too
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from vgpu import values
-from vgpu.elasticity import demand, facts, memory, settings, state, vertical, work
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Band:
-    """How far a set of slices may serve less (``short``) or more (``surplus``) than asked, as parts of that.
-
-    What shrinks keeps ``slack`` more than asked. After a slice grew it is not shrunk for ``hold_seconds``.
-    """
-
-    short: float
-    surplus: float
-    slack: float
-    hold_seconds: float
-
-
-def band(ease: float, rule: settings.Settings) -> Band:
-    """Wide and slow while the pool has room; narrow and quick when what one keeps another lacks."""
-    return Band(
-        short=rule.short,
-        surplus=rule.calm_surplus + ease * (rule.surplus - rule.calm_surplus),
-        slack=ease * rule.slack,
-        hold_seconds=rule.calm_hold + ease * (rule.hold_seconds - rule.calm_hold),
-    )
+from vgpu.elasticity import demand, facts, memory, pace, settings, state, vertical, work
 
 
 def allocations(
@@ -65,11 +42,10 @@ def _shares(
     *,
     now: float,
 ) -> dict[str, int]:
-    allowed = band(wanted.ease, rule)
     serving = [each for each in claim.slices if each.id in sized.percent]
-    quiet = {id_ for id_ in sized.percent if now - after.grown_at[id_] >= allowed.hold_seconds}
+    quiet = {id_ for id_ in sized.percent if now - after.grown_at[id_] >= wanted.pace.hold_seconds}
     rate = wanted.expected * min(wanted.alarm, rule.alarm_share)
-    return settled(serving, sized.percent, rate, claim.curve, allowed=allowed, quiet=quiet, rule=rule)
+    return settled(serving, sized.percent, rate, claim.curve, allowed=wanted.pace, quiet=quiet, rule=rule)
 
 
 def settled(
@@ -78,16 +54,17 @@ def settled(
     rate: float,
     curve: work.Curve,
     *,
-    allowed: Band,
+    allowed: pace.Pace,
     quiet: set[str],
     rule: settings.Settings,
 ) -> dict[str, int]:
-    """The shares that change while all together serve less or more of the rate than the band allows.
+    """The shares that change while all together serve less or more of the rate than the pace allows.
 
-    Only the ``quiet`` shrink. A set whose wish is its requests goes there exactly.
+    So do they when one that serves is too small for any work: what it takes would be late. Only the
+    ``quiet`` shrink. A set whose wish is its requests goes there exactly.
     """
     served = sum(curve.rate_at(each.allocated.compute_percent) for each in slices)
-    if served < rate * (1 - allowed.short):
+    if _too_small(slices, wished, curve) or served < rate * (1 - rule.lack):
         return _grown(slices, wished, rule)
     needed = sum(curve.rate_at(wished[each.id]) for each in slices)
     least = all(wished[each.id] <= each.requests.compute_percent for each in slices)
@@ -97,6 +74,13 @@ def settled(
         looser = vertical.sizes(slices, rate=rate * (1 + allowed.slack), curve=curve).percent
         return _moved(slices, looser, quiet, rule)
     return {}
+
+
+def _too_small(slices: Sequence[facts.SliceFacts], wished: Mapping[str, int], curve: work.Curve) -> bool:
+    """True when a slice could have the least that is of use, and has less: it has just woken."""
+    return any(
+        each.allocated.compute_percent < min(wished[each.id], vertical.floor(each, curve)) for each in slices
+    )
 
 
 def _grown(

@@ -3,26 +3,39 @@
 from dataclasses import dataclass
 
 from vgpu import values
+from vgpu.elasticity import pace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """How the loop reacts; times are seconds. The experiments: docs/decisions/0003-dual-elastic-rule.md."""
 
-    headroom: float = 1.2
-    """Share and replicas are sized for the expected rate times this."""
+    roomy: pace.Pace = pace.ROOMY
+    """While a good part of the pool is free."""
 
-    calm_headroom: float = 1.05
-    """Headroom when nothing of the pool is free."""
+    full: pace.Pace = pace.FULL
+    """When nothing of the pool is free: it gives back sooner."""
 
-    calm_free: float = 0.2
-    """Below this free part of the pool, headroom falls and neither forecast nor alarm enlarges anything."""
+    short: pace.Pace = pace.SHORT
+    """While others of the pool lack compute: what one keeps, another lacks."""
 
-    share_window: float = 30.0
-    """Shares are sized for the largest expectation of this time."""
+    free_part: float = 0.2
+    """Below this free part a pool is on its way to full, where no forecast or alarm enlarges anything."""
 
-    calm_window: float = 10.0
-    """That time when nothing of the pool is free: a full pool gives back sooner."""
+    lacking_part: float = 0.02
+    """Others that lack this part of the pool's compute make it short."""
+
+    level_errors: float = 2.0
+    """Standard errors of chance above which a short mean of the rate is believed."""
+
+    ramp_errors: float = 4.0
+    """Standard errors of chance above which a ramp is believed."""
+
+    lead_seconds: float = 3.0
+    """How far ahead a ramp is followed: a second each for the signal, the growth, and a sleeper to wake."""
+
+    patience_seconds: float = 1.0
+    """How long work may wait where no batch says it."""
 
     median_window: int = 15
     """Samples of which the median is what lasts; replicas follow what lasts."""
@@ -63,26 +76,8 @@ class Settings:
     deadband: float = 0.1
     """Changes of one slice below this part of its allocation are not made while others suffice."""
 
-    short: float = 0.02
+    lack: float = 0.02
     """A claim's slices grow when together they serve less than asked by more than this part of it."""
-
-    surplus: float = 0.25
-    """They shrink when together they serve more than asked by more than this part of it."""
-
-    slack: float = 0.05
-    """What shrinks leaves so much more than asked that chance does not bring it back at once."""
-
-    sleep_slack: float = 0.05
-    """The same for who goes to sleep: more of it keeps more and smaller slices, which are slower."""
-
-    calm_surplus: float = 0.15
-    """That part when nothing of the pool is free."""
-
-    hold_seconds: float = 30.0
-    """A slice that grew, or was not known before, is not shrunk before this time."""
-
-    calm_hold: float = 10.0
-    """That time when nothing of the pool is free: in a full pool what one keeps another lacks."""
 
     stale_seconds: float = 15.0
     """Without a sample for this long nothing is changed."""

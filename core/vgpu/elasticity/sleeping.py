@@ -12,6 +12,9 @@ from vgpu.elasticity import facts, settings, state, vertical
 USEFUL = 0.8
 """A slice that can reach this part of the efficient size is worth waking."""
 
+BETTER_THAN_NONE = 0.3
+"""That part in a pool that is short."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Naps:
@@ -25,22 +28,25 @@ class Naps:
         return slice_.id in self.wake or (slice_.ready and not slice_.asleep and slice_.id not in self.sleep)
 
 
-def naps(claim: facts.ClaimFacts, rate: float, *, slack: float = 0.0) -> Naps:
+def naps(claim: facts.ClaimFacts, rate: float, *, slack: float = 0.0, short: bool = False) -> Naps:
     """Who wakes until what serves suffices for the rate, slices grown as far as that is efficient.
 
     Who sleeps leaves ``slack``, a part of the rate, more than that.
     Who may sleep is decided with slices of the efficient size, so that nobody is woken again at once. Emptier
     devices fall asleep first and fuller ones wake first: what serves draws together, and devices become free.
+    In a ``short`` pool small slices serve too: what lending makes of them is better than what sleep does.
     """
     if not claim.can_sleep:
         return Naps()
     rooms = vertical.Rooms(claim.slices)
     serving = sorted(_serving(claim), key=lambda each: (-each.allocated.compute_percent, each.id))
     granted = {each.id: rooms.take(each, claim.curve.stretched_percent) for each in serving}
-    weak = _weak(claim, serving, granted)
+    weak = frozenset() if short else _weak(claim, serving, granted)
     missing = rate - sum(claim.curve.rate_at(granted[each.id]) for each in serving if each.id not in weak)
     if missing > 0:
-        return Naps(sleep=weak, wake=_woken(claim, rooms, missing))
+        return Naps(
+            sleep=weak, wake=_woken(claim, rooms, missing, useful=BETTER_THAN_NONE if short else USEFUL)
+        )
     strong = [each for each in serving if each.id not in weak]
     return Naps(sleep=weak | _surplus(claim, strong, rate * (1 + slack)))
 
@@ -76,11 +82,13 @@ def _weak(
     return frozenset(weak[max(0, claim.min_replicas + len(weak) - len(serving)) :])
 
 
-def _woken(claim: facts.ClaimFacts, rooms: vertical.Rooms, missing: float) -> frozenset[str]:
+def _woken(
+    claim: facts.ClaimFacts, rooms: vertical.Rooms, missing: float, *, useful: float
+) -> frozenset[str]:
     efficient, chosen = claim.curve.efficient_percent, set()
     sleepers = [each for each in claim.slices if each.asleep and each.ready]
     for each in sorted(sleepers, key=lambda each: (-each.neighbours_percent, each.id)):
-        if missing > 0 and rooms.reachable(each) >= USEFUL * min(efficient, each.limits.compute_percent):
+        if missing > 0 and rooms.reachable(each) >= useful * min(efficient, each.limits.compute_percent):
             chosen.add(each.id)
             missing -= claim.curve.rate_at(rooms.take(each, efficient))
     return frozenset(chosen)

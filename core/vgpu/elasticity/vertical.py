@@ -33,8 +33,24 @@ def sizes(slices: Sequence[facts.SliceFacts], *, rate: float, curve: work.Curve)
         if unserved <= 1e-9 or not open_ or ideal >= most:
             break
         part += unserved / open_
+    wished = _trimmed(slices, wished, rate, curve)
     unserved = rate - sum(curve.rate_at(share) for share in wished.values())
     return Sizes(percent=wished, unserved_rate=max(0.0, unserved))
+
+
+def _trimmed(
+    slices: Sequence[facts.SliceFacts], wished: Mapping[str, int], rate: float, curve: work.Curve
+) -> dict[str, int]:
+    """Whole percents round up; what that is too much is taken off again, one percent of a slice each."""
+    trimmed = dict(wished)
+    spare = sum(curve.rate_at(share) for share in wished.values()) - rate
+    for each in sorted(slices, key=lambda each: (each.allocated.compute_percent, each.id)):
+        share = wished[each.id]
+        less = curve.rate_at(share) - curve.rate_at(share - 1)
+        if floor(each, curve) < share and less <= spare:
+            trimmed[each.id] = share - 1
+            spare -= less
+    return trimmed
 
 
 def _granted(slices: Sequence[facts.SliceFacts], ideal: int, curve: work.Curve) -> dict[str, int]:

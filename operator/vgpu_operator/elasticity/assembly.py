@@ -79,10 +79,14 @@ def rule_of(claim: values.Claim) -> settings.Settings:
         return rule
     for each in scaling.use_objectives:
         if each.resource is values.Resource.COMPUTE:
-            rule = replace(rule, headroom=100 / each.average_percent)
+            rule = _with_headroom(rule, 100 / each.average_percent)
         else:
             rule = replace(rule, memory_margin=100 / each.average_percent)
-    return replace(rule, stabilization_seconds=max(rule.share_window, scaling.stabilization_seconds))
+    return replace(rule, stabilization_seconds=max(rule.roomy.window_seconds, scaling.stabilization_seconds))
+
+
+def _with_headroom(rule: settings.Settings, headroom: float) -> settings.Settings:
+    return replace(rule, roomy=replace(rule.roomy, headroom=headroom))
 
 
 def uses_of(subject: Subject, signals: Signals) -> tuple[Use, ...]:

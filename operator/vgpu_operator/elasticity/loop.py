@@ -17,6 +17,7 @@ from vgpu_operator.elasticity.acting import Hands
 from vgpu_operator.elasticity.assembly import Subject
 from vgpu_operator.elasticity.counts import Counts
 from vgpu_operator.elasticity.judgement import Judgement
+from vgpu_operator.elasticity.lacks import Lacks
 from vgpu_operator.elasticity.outcomes import Last, Outcome, Replicas
 from vgpu_operator.elasticity.remembered import Remembered
 from vgpu_operator.elasticity.rivals import Rivals
@@ -83,6 +84,7 @@ class Loop:
         self._remembered: dict[Key, Remembered] = {}
         self._outcomes: dict[Key, Outcome] = {}
         self._waking: set[Key] = set()
+        self._lacks = Lacks()
         self._pressed = asyncio.Event()
 
     def outcome(self, claim: Key) -> Outcome | None:
@@ -155,6 +157,7 @@ class Loop:
         if scaler.scale is not None and judged.decided.replicas not in (None, scaler.scale.wished):
             scaler = await scalers.of(subject, self._targets, self._rivals, fresh=True)
             judged = self._judge(key, subject, signals, scaler)
+        self._lacks.note(subject.pool.name, key, judged.decided.lacking_percent)
         await self._hands.size(subject, judged)
         await self._hands.nap(subject, judged)
         self._note_waking(key, waits=bool(waking.waits(subject, judged.decided)))
@@ -163,7 +166,13 @@ class Loop:
         await self._tell(key, subject, judged, scaler, scale)
 
     def _judge(self, key: Key, subject: Subject, signals: Signals, scaler: Scaler) -> Judgement:
-        rooms = Rooms(self._view, subject.pool, contended=self._contended(subject.pool.name))
+        pool = subject.pool
+        rooms = Rooms(
+            self._view,
+            pool,
+            contended=self._contended(pool.name),
+            lacking_percent=self._lacks.of_others(pool.name, key),
+        )
         return judgement.judge(subject, signals, scaler, self._remembered[key], rooms, now=self._now())
 
     async def _tell(
@@ -215,15 +224,18 @@ class Loop:
 
     def _forget(self, looked_at: Collection[Key], subjects: Collection[Key]) -> None:
         for key in set(looked_at) - set(subjects):
-            self._remembered.pop(key, None)
-            self._waking.discard(key)
+            self._let_go(key)
             if self._outcomes.pop(key, None) is not None:
                 self._counts.forget_claim(key)
         for key in self._outcomes.keys() - self._view.claims.items.keys():
             del self._outcomes[key]
-            self._remembered.pop(key, None)
-            self._waking.discard(key)
+            self._let_go(key)
             self._counts.forget_claim(key)
+
+    def _let_go(self, key: Key) -> None:
+        self._remembered.pop(key, None)
+        self._waking.discard(key)
+        self._lacks.forget(key)
 
     def _under_pressure_now(self) -> list[Key]:
         return [key for key in self._outcomes if self._under_pressure(key)]

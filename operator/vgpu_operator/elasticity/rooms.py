@@ -29,12 +29,16 @@ class Rooms:
     """The rooms of one pool as they are now; made anew for every decision.
 
     Where pods wait that grown slices could make way for, the pool is ``contended``: nothing grows there.
+    ``lacking_percent`` is what other claims of the pool lacked when they were looked at.
     """
 
-    def __init__(self, view: View, pool: values.Pool, *, contended: bool = False) -> None:
+    def __init__(
+        self, view: View, pool: values.Pool, *, contended: bool = False, lacking_percent: float = 0.0
+    ) -> None:
         self._view = view
         self._pool = pool
         self._contended = contended
+        self._lacking_percent = lacking_percent
         self._nodes: dict[str, dict[str, inventory.DeviceRoom]] = {}
 
     def beside(self, holding: Holding) -> tuple[values.Amounts, int]:
@@ -63,9 +67,17 @@ class Rooms:
         """The part of the pool's compute that nobody holds, nor waits for."""
         if self._contended:
             return 0.0
-        capacity = self._view.membership.totals(self._pool.name).capacity.compute_percent
+        capacity = self._capacity_percent()
         held = sum(each.compute_percent for each in self._view.book.used(self._pool.name).values())
         return max(0.0, 1.0 - held / capacity) if capacity else 0.0
+
+    def lacking_part(self) -> float:
+        """The part of the pool's compute that other claims lacked."""
+        capacity = self._capacity_percent()
+        return self._lacking_percent / capacity if capacity else 0.0
+
+    def _capacity_percent(self) -> int:
+        return self._view.membership.totals(self._pool.name).capacity.compute_percent
 
     def pool_facts(self, claim: values.Claim, *, places: int) -> facts.PoolFacts:
         """The facts of the pool for one claim."""
@@ -75,6 +87,7 @@ class Rooms:
         return facts.PoolFacts(
             free=self.free_part(),
             placeable=places,
+            lacking=self.lacking_part(),
             quota_percent=None if left is None else max(0, left.compute_percent) // claim.device_count,
             quota_memory_bytes=None if left is None else max(0, left.memory_bytes) // claim.device_count,
         )

@@ -64,7 +64,7 @@ def test_a_risen_rate_grows_the_slice_where_it_stands_at_once() -> None:
 
     assert decided.action is decision.Action.GROW
     assert decided.reason is decision.Reason.DEMAND_ROSE
-    assert CURVE.rate_at(decided.allocations["a"].compute_percent) >= 200 * RULE.headroom
+    assert CURVE.rate_at(decided.allocations["a"].compute_percent) >= 200 * RULE.roomy.headroom
 
 
 def test_a_fallen_rate_shrinks_the_slice() -> None:
@@ -81,9 +81,9 @@ def test_a_slice_that_grew_is_not_shrunk_within_the_hold() -> None:
     fallen = claim(now_larger, rate=None, samples=(facts.Sample(at=101.0, rate=0.0),))
     after = replace(after, expected=(), rates=(0.0,) * 60)
 
-    assert not decide(fallen, after, now=100.0 + RULE.hold_seconds - 1).allocations
-    later = replace(fallen, samples=(facts.Sample(at=100.0 + RULE.hold_seconds, rate=0.0),))
-    assert decide(later, after, now=100.0 + RULE.hold_seconds).allocations
+    assert not decide(fallen, after, now=100.0 + RULE.roomy.hold_seconds - 1).allocations
+    later = replace(fallen, samples=(facts.Sample(at=100.0 + RULE.roomy.hold_seconds, rate=0.0),))
+    assert decide(later, after, now=100.0 + RULE.roomy.hold_seconds).allocations
 
 
 def test_replicas_come_when_the_efficient_sizes_do_not_suffice() -> None:
@@ -160,7 +160,35 @@ def test_a_full_pool_is_calm() -> None:
     decided = decide(full)
 
     assert decided.inputs["alarm"] == 1.0
-    assert decided.inputs["headroom"] == RULE.calm_headroom
+    assert decided.inputs["headroom"] == RULE.full.headroom
+
+
+def test_what_a_claim_lacks_is_what_its_devices_refuse_and_not_its_own_limits() -> None:
+    full = slice_(percent=10, room=0)
+    limited = replace(slice_(percent=10), limits=amounts(8, 10))
+
+    starved, content = decide(claim(full, rate=200.0)), decide(claim(limited, rate=200.0))
+
+    assert starved.lacking_percent > 10
+    assert content.lacking_percent == 0
+    assert content.inputs["unservedRate"] > 0
+
+
+def test_a_claim_spares_more_where_others_of_its_pool_lack_compute() -> None:
+    known = state.State(grown_at={"a": 0.0}, expected=((90.0, 400.0),))
+    present = claim(slice_(percent=60), rate=300.0)
+    short = replace(present, pool=replace(present.pool, lacking=0.05))
+
+    assert not decide(present, known).allocations
+    assert decide(short, known).allocations["a"].compute_percent < 40
+
+
+def test_replicas_that_could_not_help_are_not_asked_for() -> None:
+    full = [slice_(str(i), percent=10, room=0) for i in range(6)]
+
+    decided = decide(claim(*full, rate=200.0, can_sleep=True, max_replicas=20))
+
+    assert decided.replicas == len(full)
 
 
 def test_surplus_replicas_sleep_and_wake_before_new_ones_start() -> None:

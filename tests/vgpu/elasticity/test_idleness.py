@@ -97,4 +97,4 @@ def test_a_decision_is_told_in_a_sentence() -> None:
 
     decided, _ = decision.decide(grown, state.EMPTY, now=60.0)
 
-    assert explain.sentence(grown, decided) == "40 a second, sized for 48: compute 10 to 48 %, memory kept"
+    assert explain.sentence(grown, decided) == "40 a second, sized for 44: compute 10 to 44 %, memory kept"

@@ -84,3 +84,12 @@ def test_nothing_grows_beyond_what_more_share_is_worth() -> None:
 
     assert sized.percent["a"] == flat.worthwhile_percent == 10
     assert sized.unserved_rate == 400.0
+
+
+def test_in_a_short_pool_small_slices_serve_too() -> None:
+    small = claim(slice_("a", percent=30, room=0), slice_("b", percent=1, room=10))
+    sleeper = claim(slice_("a", percent=30, room=0), slice_("b", percent=1, room=10, asleep=True))
+
+    assert not sleeping.naps(small, 350.0, short=True).sleep
+    assert sleeping.naps(sleeper, 350.0, short=True).wake == {"b"}
+    assert not sleeping.naps(sleeper, 350.0).wake

@@ -107,3 +107,15 @@ def test_a_silent_node_has_no_places() -> None:
     seen._view.book.see_silent({make.node().name})
 
     assert seen.places(make.request(), at_most=1).count == 0
+
+
+def test_what_others_lack_counts_by_its_part_of_the_pool() -> None:
+    seen = Seen()
+    seen.membership.see_pool(POOL)
+    seen.membership.see_node(node())
+    capacity = seen.membership.totals(POOL.name).capacity.compute_percent
+
+    lacking = Rooms(cast(View, seen), POOL, lacking_percent=capacity / 4).lacking_part()
+
+    assert lacking == pytest.approx(0.25)
+    assert Rooms(cast(View, Seen()), POOL, lacking_percent=50.0).lacking_part() == 0.0
