@@ -15,6 +15,12 @@ LEVEL_SECONDS = (1, 3, 8, 20)
 RAMP_SECONDS = (4, 6, 8)
 """Over these times a ramp is looked for."""
 
+KEPT_STEPS, KEPT_SQUARES = 0.9, 0.56
+"""Of normal chance, the smaller nine tenths of all steps have 56 % of the sum of squares."""
+
+ENOUGH = 8
+"""Rates that tell how they vary."""
+
 
 @dataclass(frozen=True, slots=True)
 class Trend:
@@ -32,9 +38,9 @@ FLAT = Trend(0.0, 0.0)
 
 
 def trend(rates: Sequence[float]) -> Trend:
-    """Least squares over samples one second apart; flat when there are fewer than eight."""
+    """Least squares over samples one second apart; flat when there are too few."""
     count = len(rates)
-    if count < 8:
+    if count < ENOUGH:
         return FLAT
     slope, spread = _slope(rates)
     centre = mean(rates)
@@ -70,14 +76,17 @@ def ramp(rates: Sequence[float], *, errors: float) -> float:
 
 
 def noise(rates: Sequence[float]) -> float:
-    """The variance of one second around a level that may move: half the mean square of successive steps.
+    """The variance of one second around a level that moves: half the mean square of successive steps.
 
-    Source: von Neumann's mean square successive difference. Of fewer than two it is that of chance arrivals.
+    The largest tenth of the steps is left out, as a level that moves makes large ones, and what normal chance
+    has there is added. Source: von Neumann's mean square successive difference. While there are few rates it
+    is that of chance arrivals.
     """
-    if len(rates) < 2:
+    if len(rates) < ENOUGH:
         return mean(rates)
-    steps = (after - before for before, after in itertools.pairwise(rates))
-    return sum(step * step for step in steps) / (2 * (len(rates) - 1))
+    squares = sorted((after - before) ** 2 for before, after in itertools.pairwise(rates))
+    kept = squares[: math.ceil(KEPT_STEPS * len(squares))]
+    return sum(kept) / (2 * KEPT_SQUARES * len(squares))
 
 
 def capacity(rate: float, *, variance: float, patience: float, risk: float) -> float:

@@ -55,7 +55,7 @@ def test_the_level_of_a_steady_load_is_hardly_above_its_mean() -> None:
     levels = [forecast.level(rates[i - 60 : i], errors=2.0) for i in range(60, 600)]
 
     assert 98 <= sum(levels) / len(levels) <= 105
-    assert max(levels) <= 120  # where the largest single second is above 125
+    assert max(levels) <= 120  # the largest single second is above 125
 
 
 def test_a_step_is_believed_within_a_second_but_for_its_chance() -> None:
@@ -85,6 +85,14 @@ def test_noise_is_the_variance_around_a_level_that_drifts() -> None:
     rates = [100.0 + 0.5 * i + draw.gauss(0.0, 10.0) for i in range(400)]
 
     assert forecast.noise(rates) == pytest.approx(100.0, rel=0.2)
+
+
+def test_a_burst_that_is_over_is_no_noise() -> None:
+    draw = random.Random(5)
+    calm = [poisson(10.0, draw) for _ in range(60)]
+    after = [*calm[:30], 150.0, 400.0, 390.0, 410.0, 160.0, *calm[35:]]
+
+    assert forecast.noise(after) == pytest.approx(forecast.noise(calm), rel=0.5)
 
 
 def test_capacity_keeps_work_from_waiting_longer_than_it_may() -> None:

@@ -573,7 +573,7 @@ async def test_a_sleeper_gives_its_memory_up_and_has_it_again_before_it_wakes(st
     stage.prometheus.show(sleeper, peak=lambda _: 0.0)  # it slept for longer than peaks are remembered
     stage.serve(60.0)
     stage.prometheus.show("llm-1", percent=lambda _: 60.0)  # whichever of both serves
-    for _ in range(12):
+    for _ in range(20):
         await stage.clock.advance(1)
         await settle()
     assert stage.wanted(sleeper) is not None
