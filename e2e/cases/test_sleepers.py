@@ -43,6 +43,7 @@ async def test_an_idle_replica_sleeps_its_memory_moves_and_it_wakes_into_all_it_
     async with chat.driven(steps((1, BUSY)), seconds=300):
         await _until(lambda: _ready(chat, 2), "both replicas")
         await team.condition(chat.name, "ScalingLimited", reason="WithinBounds")
+        await _until(lambda: _grown(chat), "the loop's answer to the load")
         replicas = await chat.replicas()
         await asyncio.gather(*(_fill(each) for each in replicas))
         assert await search.take(LARGE_MIB) == cuda.OUT_OF_MEMORY
@@ -116,3 +117,9 @@ async def _awake(server: serving.Serving) -> bool:
 
 async def _busy(service: Service) -> bool:
     return bool(max((await service.slices()).values()) == CEILING["computePercent"])
+
+
+async def _grown(service: Service) -> bool:
+    """Both serve, and neither is on its way to sleep."""
+    shares = (await service.slices()).values()
+    return service.servers == 2 and all(share > FLOOR["computePercent"] for share in shares)
