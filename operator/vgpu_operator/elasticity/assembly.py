@@ -17,6 +17,9 @@ from vgpu_operator.holdings import Holding
 USE_OF_ALLOCATED = 100
 """Where no objective says how busy a slice should be, the rule's headroom does."""
 
+LEARNED_HEADROOM = 1.35
+"""What is learned of work while its slices are too small is too little: only headroom leads out of that."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
@@ -74,7 +77,7 @@ def rule_of(claim: values.Claim) -> settings.Settings:
 
     Replicas never go sooner than shares: what shares are still sized for would bring them back at once.
     """
-    scaling, rule = claim.scaling, settings.DEFAULT
+    scaling, rule = claim.scaling, _with_headroom(settings.DEFAULT, LEARNED_HEADROOM)
     if scaling is None:
         return rule
     for each in scaling.use_objectives:
@@ -86,7 +89,8 @@ def rule_of(claim: values.Claim) -> settings.Settings:
 
 
 def _with_headroom(rule: settings.Settings, headroom: float) -> settings.Settings:
-    return replace(rule, roomy=replace(rule.roomy, headroom=headroom))
+    roomy, full = replace(rule.roomy, headroom=headroom), replace(rule.full, headroom=headroom)
+    return replace(rule, roomy=roomy, full=full)
 
 
 def uses_of(subject: Subject, signals: Signals) -> tuple[Use, ...]:
