@@ -88,10 +88,11 @@ def decide(
         return _held(claim, Reason.NO_SIGNAL, "no rate of work newer than the allowed age"), before
     wanted, after = demand.measured(claim, before, rule, now=now)
     after = state.met(idleness.remembered(claim, after, now=now), claim.slices, now=now)
-    rate = wanted.expected * min(wanted.alarm, rule.alarm_share)
-    naps = sleeping.naps(claim, rate, slack=wanted.pace.slack, short=demand.is_short(claim.pool, rule))
+    naps = sleeping.naps(
+        claim, wanted.asked, slack=wanted.pace.slack, short=demand.is_short(claim.pool, rule)
+    )
     serving = [each for each in claim.slices if naps.serves(each)]
-    sized = vertical.sizes(serving, rate=rate, curve=claim.curve)
+    sized = vertical.sizes(serving, rate=wanted.asked, curve=claim.curve)
     after = _refusals(after, sized, wanted, rule, now=now)
     after = sleeping.remembered(claim, after, naps, now=now)
     count = idleness.counted(claim, _count(claim, wanted, sized, after, rule, now=now), after, now=now)
@@ -193,7 +194,7 @@ def _composed(
         sleep=naps.sleep,
         wake=naps.wake,
         limited=limited,
-        lacking_percent=_lacking_percent(claim, wanted, sized, rule),
+        lacking_percent=_lacking_percent(claim, wanted, sized),
         signals=_signals(claim, wanted),
         inputs=_inputs(claim, wanted, sized, replicas),
         clamps=replicas.clamps,
@@ -202,16 +203,14 @@ def _composed(
     return decision, after
 
 
-def _lacking_percent(
-    claim: facts.ClaimFacts, wanted: demand.Demand, sized: vertical.Sizes, rule: settings.Settings
-) -> float:
+def _lacking_percent(claim: facts.ClaimFacts, wanted: demand.Demand, sized: vertical.Sizes) -> float:
     """What the claim's slices would use if their devices had it, within their limits and the quota."""
-    curve, asked = claim.curve, wanted.expected * min(wanted.alarm, rule.alarm_share)
+    curve = claim.curve
     grown = (
         min(each.limits.compute_percent, curve.worthwhile_percent) for each in claim.slices if each.ready
     )
-    could = min(asked, sum(curve.rate_at(share) for share in grown))
-    lacking = max(0.0, could - (asked - sized.unserved_rate))
+    could = min(wanted.asked, sum(curve.rate_at(share) for share in grown))
+    lacking = max(0.0, could - (wanted.asked - sized.unserved_rate))
     percent = lacking / curve.efficient_rate * curve.efficient_percent
     quota = claim.pool.quota_percent
     return percent if quota is None else min(percent, float(max(0, quota)))

@@ -7,14 +7,16 @@ from vgpu.elasticity import facts, forecast, pace, settings, state
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
-    """Rates of work per second: ``expected`` sizes shares, ``needed`` replicas; headroom is in both.
+    """Rates of work per second: ``asked`` sizes shares, ``needed`` replicas; headroom is in both.
 
-    ``reserve`` is the present rate with the largest rise seen lately within the time a replica starts in.
+    ``expected`` is what is asked for without the alarm. ``reserve`` is the present rate with the largest rise
+    seen lately within the time a replica starts in.
     ``alarm`` is by how much waiting work or a broken objective multiplies them (1 is none).
     """
 
     rate: float
     expected: float
+    asked: float
     needed: float
     reserve: float
     slope: float
@@ -48,10 +50,12 @@ def measured(
         alarm_until=now + rule.alarm_seconds if alarm > 1 else before.alarm_until,
     )
     ahead = 0.0 if is_short(claim.pool, rule) else _ahead(rates, allowed, rule)
+    expected = max(after.expected[0][1], expected + ahead)
     return (
         Demand(
             rate=present,
-            expected=max(after.expected[0][1], expected + ahead),
+            expected=expected,
+            asked=expected * min(alarm, rule.alarm_share),
             needed=after.needed[0][1],
             reserve=allowed.headroom * (present + max(after.surges[0][1], rule.surge_part * present)),
             slope=rise,
@@ -92,10 +96,10 @@ def _expected(
     claim: facts.ClaimFacts, rates: tuple[float, ...], allowed: pace.Pace, rule: settings.Settings
 ) -> float:
     """The capacity that the present rate needs: what is surely there, and room for its chance."""
-    batched = claim.batch > 1
+    batched, variance = claim.batch > 1, forecast.noise(rates)
     return allowed.headroom * forecast.capacity(
-        forecast.level(rates, errors=rule.level_errors),
-        variance=forecast.noise(rates),
+        forecast.level(rates, variance=variance, errors=rule.level_errors),
+        variance=variance,
         patience=claim.batch / claim.curve.efficient_rate if batched else rule.patience_seconds,
         risk=allowed.risk,
     )

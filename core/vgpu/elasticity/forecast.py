@@ -49,12 +49,13 @@ def trend(rates: Sequence[float]) -> Trend:
     return Trend(slope, math.sqrt(rest / (count - 2) / spread))
 
 
-def level(rates: Sequence[float], *, errors: float) -> float:
+def level(rates: Sequence[float], *, variance: float, errors: float) -> float:
     """The rate that is surely there: the mean of 20 s, or by how much a shorter mean exceeds its own chance.
 
     A step shows within a second when it is large, and within a few when it is small; chance does not show.
+    ``variance`` is that of one second, chance arrivals at the least.
     """
-    variance, found = noise(rates), mean(rates[-LEVEL_SECONDS[-1] :])
+    found = mean(rates[-LEVEL_SECONDS[-1] :])
     for seconds in LEVEL_SECONDS[:-1]:
         centre = mean(rates[-seconds:])
         found = max(found, centre - errors * math.sqrt(max(variance, centre) / seconds))

@@ -44,8 +44,9 @@ def _shares(
 ) -> dict[str, int]:
     serving = [each for each in claim.slices if each.id in sized.percent]
     quiet = {id_ for id_ in sized.percent if now - after.grown_at[id_] >= wanted.pace.hold_seconds}
-    rate = wanted.expected * min(wanted.alarm, rule.alarm_share)
-    return settled(serving, sized.percent, rate, claim.curve, allowed=wanted.pace, quiet=quiet, rule=rule)
+    return settled(
+        serving, sized.percent, wanted.asked, claim.curve, allowed=wanted.pace, quiet=quiet, rule=rule
+    )
 
 
 def settled(

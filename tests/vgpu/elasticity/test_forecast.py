@@ -49,10 +49,14 @@ def poisson(mean: float, draw: random.Random) -> float:
     return float(count)
 
 
+def level(rates: list[float]) -> float:
+    return forecast.level(rates, variance=forecast.noise(rates), errors=2.0)
+
+
 def test_the_level_of_a_steady_load_is_hardly_above_its_mean() -> None:
     draw = random.Random(5)
     rates = [poisson(100.0, draw) for _ in range(600)]
-    levels = [forecast.level(rates[i - 60 : i], errors=2.0) for i in range(60, 600)]
+    levels = [level(rates[i - 60 : i]) for i in range(60, 600)]
 
     assert 98 <= sum(levels) / len(levels) <= 105
     assert max(levels) <= 120  # the largest single second is above 125
@@ -61,14 +65,12 @@ def test_the_level_of_a_steady_load_is_hardly_above_its_mean() -> None:
 def test_a_step_is_believed_within_a_second_but_for_its_chance() -> None:
     rates = [*([100.0] * 59), 400.0]
 
-    assert forecast.level(rates, errors=2.0) >= 300
+    assert level(rates) >= 300
 
 
 @given(RATES)
 def test_a_level_is_no_less_than_the_mean_and_no_more_than_the_largest(rates: list[float]) -> None:
-    level = forecast.level(rates, errors=2.0)
-
-    assert forecast.mean(rates[-20:]) <= level <= max([*rates, 0.0]) + 1e-6
+    assert forecast.mean(rates[-20:]) <= level(rates) <= max([*rates, 0.0]) + 1e-6
 
 
 def test_a_ramp_is_seen_within_four_seconds_and_chance_is_none() -> None:
